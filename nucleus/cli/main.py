@@ -1,0 +1,55 @@
+"""nucleus: find every cell nucleus in a microscope image, as one mask per nucleus."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+
+from nucleus import __version__
+from nucleus.errors import InputError
+
+COMMANDS = {
+    "prepare": "convert BBBC038 archives or folders to COCO",
+    "synth": "write a BBBC038 look-alike",
+    "convert": "make your own images a data set",
+    "browse": "pictures and statistics of a data set",
+    "train": "train and evaluate a model",
+    "doctor": "what is installed, and what would fail",
+}
+BAD_INPUT = 2  # the exit code for input that the user can mend, as argparse uses it
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run `nucleus COMMAND ...` and return its exit code."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    if not arguments or arguments[0] not in COMMANDS:
+        parser = argparse.ArgumentParser(prog="nucleus", description=__doc__)
+        parser.add_argument("--version", action="version", version=f"nucleus {__version__}")
+        listing = parser.add_subparsers(metavar="COMMAND", required=True)
+        for name, summary in COMMANDS.items():
+            listing.add_parser(name, help=summary)
+        parser.parse_args(arguments)
+    return run_command(arguments[0], arguments[1:])
+
+
+def run_command(name: str, arguments: Sequence[str] | None = None) -> int:
+    """Run one command; the scripts in `tools/` and `datasets/` are doors onto this."""
+    module = importlib.import_module(f"nucleus.cli.{name}")  # only this one: `nucleus doctor` must not need torch
+    parser = argparse.ArgumentParser(
+        prog=f"nucleus {name}", description=module.__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    module.add_arguments(parser)
+    try:
+        return module.run(parser.parse_args(arguments))
+    except InputError as error:
+        print(f"nucleus {name}: {error}", file=sys.stderr)
+        return BAD_INPUT
+    except KeyboardInterrupt:
+        print(f"nucleus {name}: stopped", file=sys.stderr)
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Masks of nuclei: label images, run lengths, contours, overlaps. NumPy only."""
