@@ -1,12 +1,13 @@
 """Install Detectron2 without a compiler, and without touching one that is there.
 
 Detectron2 is on no package index under its own name, and its last release is of 2021. The wheel `sal-detectron2` 0.7.2
-holds its sources at commit a59f0563 (2024-04-17), but says that it fits Python 3.10 only, names requirements that are not
-true, and carries an extension `_C` for one build of torch. This tool fetches that wheel, checks its sha256 and repacks it as
+holds its sources at commit a59f0563 (2024-04-17), unchanged but for the version and one line that upstream changed later.
+But it says that it fits Python 3.10 only, names requirements that are not true, and carries an extension `_C` for one
+build of torch. This tool fetches that wheel, checks its sha256 and repacks it as
 `detectron2-0.6+a59f0563-py3-none-any.whl`, for every Python. What is changed against that wheel:
 
-- `detectron2/_C*.so` is left out. Rotated boxes, deformable convolutions and the C++ loop of the COCO evaluator need it;
-  no part of Mask R-CNN does.
+- `detectron2/_C*.so` is left out. Rotated boxes, deformable convolutions and the C++ loop of the COCO evaluator need
+  it; no part of Mask R-CNN does.
 - The top-level package `tools` is left out: it is scripts, and would take the name `tools` from every project.
 - `detectron2/__init__.py` says version 0.6 again, as upstream does at that commit, and names this change.
 - The metadata have the true name, version and requirements. The licence (Apache-2.0) stays beside them.
@@ -48,7 +49,7 @@ WHEEL_INFO = f"detectron2-{VERSION}.dist-info"
 UPSTREAM_BUILD = "python -m pip install --no-build-isolation 'git+https://github.com/facebookresearch/detectron2.git'"
 
 # The interpreter and platform that the tags of the source wheel admit, whatever the running one is.
-DOWNLOAD_TAGS = "--python-version 3.10 --implementation cp --abi none --platform any".split()
+DOWNLOAD_TAGS = ["--python-version", "3.10", "--implementation", "cp", "--abi", "none", "--platform", "any"]
 
 VERSION_LINE = b'__version__ = "0.7.2"'
 VERSION_LINE_REPACKED = (
@@ -56,8 +57,8 @@ VERSION_LINE_REPACKED = (
     b'__version__ = "0.6"'
 )
 
-# What its modules import. Upstream names neither torch nor torchvision, so as not to choose a build; both are any version
-# here. cv2 is not named, since four distributions bring it; black only prettifies LazyConfig dumps, and is optional there.
+# What its modules import. Upstream leaves torch and torchvision out, so as not to choose a build. cv2 is not named here,
+# since four distributions bring it; nor is black, which only tidies what LazyConfig writes, and is optional there.
 REQUIREMENTS = (
     "torch>=1.8",
     "torchvision>=0.9",
@@ -133,10 +134,8 @@ def install() -> None:
     _pip("install", "--no-deps", "--no-index", str(wheel), remedy=f"Or build upstream's sources: {UPSTREAM_BUILD}")
     unmet = [line for line in _pip_check() if line.startswith("detectron2 ")]
     if unmet:
-        remedy = "Install them with: python -m pip install -r requirements/lock.txt"
-        raise InstallError(
-            "Detectron2 is installed, its requirements are not:\n  " + "\n  ".join(unmet) + f"\n{remedy}"
-        )
+        listing = "\n  ".join(["Detectron2 is installed, but its requirements are not met:", *unmet])
+        raise InstallError(f"{listing}\nInstall them with: python -m pip install -r requirements/lock.txt")
     print(f"Installed Detectron2: {installed()}")
 
 
@@ -185,13 +184,13 @@ def kept_wheel(folder: Path) -> Path:
     """
     kept = folder / WHEEL_NAME
     if kept.is_file() and _sha256(kept.read_bytes()) == WHEEL_SHA256:
-        print(f"Using the kept wheel {kept}")
+        print(f"Using the kept wheel {kept}", flush=True)
         return kept
     if (folder / SOURCE_NAME).is_file():
-        print(f"Repacking {folder / SOURCE_NAME}")
+        print(f"Repacking {folder / SOURCE_NAME}", flush=True)
         content = (folder / SOURCE_NAME).read_bytes()
     else:
-        print(f"Fetching {SOURCE}")
+        print(f"Fetching {SOURCE}", flush=True)
         content = fetch()
     wheel = repack(content)
     if _sha256(wheel) != WHEEL_SHA256:
@@ -233,8 +232,8 @@ def repack(source: bytes) -> bytes:
     """
     if _sha256(source) != SOURCE_SHA256:
         raise InstallError(
-            f"expected sha256 {SOURCE_SHA256} of {SOURCE_NAME}, found {_sha256(source)}. Nothing was installed: the file "
-            "is damaged or is another. Delete it, where you put it there yourself, and run this again."
+            f"expected sha256 {SOURCE_SHA256} of {SOURCE_NAME}, found {_sha256(source)}. Nothing was installed: the "
+            "file is damaged or is another. Delete it, where you put it there yourself, and run this again."
         )
     with zipfile.ZipFile(io.BytesIO(source)) as archive:
         files = {name: archive.read(name) for name in archive.namelist() if _belongs(name)}
