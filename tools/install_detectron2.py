@@ -1,9 +1,9 @@
 """Install Detectron2 without a compiler, and without touching one that is there.
 
-Detectron2 is on no package index under its own name, and its last release is of 2021. The wheel `sal-detectron2` 0.7.2
-holds its sources at commit a59f0563 (2024-04-17), unchanged but for the version and one line that upstream changed later.
-But it says that it fits Python 3.10 only, names requirements that are not true, and carries an extension `_C` for one
-build of torch. This tool fetches that wheel, checks its sha256 and repacks it as
+Detectron2 is on no package index under its own name, and its last release is of 2021. The wheel `sal-detectron2`
+0.7.2 holds its sources at commit a59f0563 (2024-04-17), but for the version and one line that upstream changed later.
+It says, however, that it fits Python 3.10 only, names requirements that are not true, and carries an extension `_C` for
+one build of torch. This tool fetches that wheel, checks its sha256 and repacks it as
 `detectron2-0.6+a59f0563-py3-none-any.whl`, for every Python. What is changed against that wheel:
 
 - `detectron2/_C*.so` is left out. Rotated boxes, deformable convolutions and the C++ loop of the COCO evaluator need
@@ -57,7 +57,7 @@ VERSION_LINE_REPACKED = (
     b'__version__ = "0.6"'
 )
 
-# What its modules import. Upstream leaves torch and torchvision out, so as not to choose a build. cv2 is not named here,
+# What its modules import. Upstream leaves torch and torchvision out, so as not to choose a build. cv2 is not named,
 # since four distributions bring it; nor is black, which only tidies what LazyConfig writes, and is optional there.
 REQUIREMENTS = (
     "torch>=1.8",
