@@ -36,11 +36,19 @@ def read_image(path: str | Path) -> np.ndarray:
     if pixels.ndim == 3 and pixels.shape[2] == 4:
         pixels = pixels[..., :3]
     if pixels.ndim not in (2, 3) or (pixels.ndim == 3 and pixels.shape[2] != 3) or pixels.size == 0:
-        raise InputError(path, expected="one image (H, W) or (H, W, 1 to 4)", found=f"an array of shape {pixels.shape}",
-                         remedy="Export one plane of it as PNG or TIFF.")  # fmt: skip
+        raise InputError(
+            path,
+            expected="one image (H, W) or (H, W, 1 to 4)",
+            found=f"an array of shape {pixels.shape}",
+            remedy="Export one plane of it as PNG or TIFF.",
+        )
     if pixels.dtype not in (np.uint8, np.uint16):
-        raise InputError(path, expected="8 or 16 bit unsigned integers", found=f"{pixels.dtype}",
-                         remedy="Save the image with 8 or 16 bits a channel.")  # fmt: skip
+        raise InputError(
+            path,
+            expected="8 or 16 bit unsigned integers",
+            found=f"{pixels.dtype}",
+            remedy="Save the image with 8 or 16 bits a channel.",
+        )
     return np.ascontiguousarray(pixels)
 
 
@@ -69,8 +77,12 @@ def _read_with_opencv(path: Path) -> np.ndarray:
         raise InputError(path, expected="a readable image file", found=error.strerror or str(error)) from error
     pixels = cv2.imdecode(content, cv2.IMREAD_UNCHANGED) if content.size else None
     if pixels is None:
-        raise InputError(path, expected="a whole PNG, JPEG, WebP or BMP image", found="a file that cannot be decoded",
-                         remedy="The file may be truncated: copy or download it again.")  # fmt: skip
+        raise InputError(
+            path,
+            expected="a whole PNG, JPEG, WebP or BMP image",
+            found="a file that cannot be decoded",
+            remedy="The file may be truncated: copy or download it again.",
+        )
     if pixels.ndim == 3:
         pixels = pixels[..., [2, 1, 0, *range(3, pixels.shape[2])]]  # OpenCV's BGR(A)
     return pixels
@@ -80,5 +92,9 @@ def _read_tiff(path: Path) -> np.ndarray:
     try:
         return tifffile.imread(path, key=0)
     except (OSError, ValueError, IndexError, KeyError, tifffile.TiffFileError) as error:
-        raise InputError(path, expected="a whole TIFF image", found=str(error)[:120],
-                         remedy="The file may be truncated: copy or download it again.") from error  # fmt: skip
+        raise InputError(
+            path,
+            expected="a whole TIFF image",
+            found=str(error)[:120],
+            remedy="The file may be truncated: copy or download it again.",
+        ) from error

@@ -35,11 +35,19 @@ def read_label_image(path: str | Path) -> np.ndarray:
         raise InputError(path, expected="a label image (PNG or TIFF)", found=str(error)[:120]) from error
     if labels is None or labels.ndim != 2:
         found = "a file that cannot be decoded" if labels is None else f"an array of shape {labels.shape}"
-        raise InputError(path, expected="a label image with one channel (H, W)", found=found,
-                         remedy="Save one whole number a pixel, not a coloured picture of the labels.")  # fmt: skip
+        raise InputError(
+            path,
+            expected="a label image with one channel (H, W)",
+            found=found,
+            remedy="Save one whole number a pixel, not a coloured picture of the labels.",
+        )
     if labels.dtype.kind not in "bui":
-        raise InputError(path, expected="whole numbers", found=f"{labels.dtype}",
-                         remedy="Save the label image as 8, 16 or 32 bit integers.")  # fmt: skip
+        raise InputError(
+            path,
+            expected="whole numbers",
+            found=f"{labels.dtype}",
+            remedy="Save the label image as 8, 16 or 32 bit integers.",
+        )
     if labels.size and (int(labels.min()) < 0 or int(labels.max()) > np.iinfo(np.int32).max):
         raise InputError(path, expected="labels from 0 to 2147483647", found=f"{labels.min()} to {labels.max()}")
     return labels.astype(np.int32)
@@ -63,8 +71,9 @@ def write_label_image(path: str | Path, labels: np.ndarray) -> None:
             tifffile.imwrite(temporary, labels.astype(dtype), compression="zlib")
         return
     if dtype is np.uint32:
-        raise InputError(path, expected="at most 65,535 labels in a PNG", found=f"label {largest}",
-                         remedy="Write a .tif file.")  # fmt: skip
+        raise InputError(
+            path, expected="at most 65,535 labels in a PNG", found=f"label {largest}", remedy="Write a .tif file."
+        )
     with atomic_write(path) as temporary:
         if not cv2.imwrite(str(temporary), labels.astype(dtype)):
             raise InputError(path, expected="a file that can be written", found="the PNG encoder refused")

@@ -1,0 +1,32 @@
+"""Train a model and evaluate it, or evaluate one (--eval-only).
+
+  nucleus train --config-file configs/quick/mask_rcnn_lite0_FPN.yaml OUTPUT_DIR output/quick
+  nucleus train --config-file ... --resume                      go on from the last checkpoint in OUTPUT_DIR
+  nucleus train --config-file ... --eval-only MODEL.WEIGHTS output/quick/model_final.pth DATASETS.TEST "('bbbc038_test',)"
+
+What follows the flags is KEY VALUE pairs over the config; see nucleus/config.py for nucleus's own keys.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Detectron2's flags."""
+    parser.add_argument("--config-file", required=True, metavar="FILE", help="a YAML file, such as those in configs/")
+    parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint in OUTPUT_DIR")
+    parser.add_argument("--eval-only", action="store_true", help="evaluate MODEL.WEIGHTS on DATASETS.TEST")
+    parser.add_argument("--num-gpus", type=int, default=None, help="GPUs a machine (default: 1 if there is one)")
+    parser.add_argument("--num-machines", type=int, default=1)
+    parser.add_argument("--machine-rank", type=int, default=0, help="this machine's rank, from 0")
+    parser.add_argument("--dist-url", default="auto", help="address of the first machine, such as tcp://HOST:PORT")
+    parser.add_argument("opts", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="overrides of config keys")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Train or evaluate; returns 0."""
+    from nucleus.engine.run import launch_run  # torch only when needed
+
+    launch_run(args)
+    return 0

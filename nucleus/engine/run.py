@@ -1,0 +1,49 @@
+"""One run from the command line: config, set-up, training or evaluation."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+import torch
+from detectron2.config import CfgNode
+from detectron2.engine import default_setup, launch
+from detectron2.modeling import build_model
+
+import nucleus.modeling  # noqa: F401  registers the backbones
+from nucleus.config import load_config
+from nucleus.data.catalog import register_all
+from nucleus.engine.trainer import NucleusTrainer, load_trained_weights
+
+
+def launch_run(args: argparse.Namespace) -> None:
+    """Start one process a GPU, or one process without GPUs.
+
+    Args:
+        args: what `nucleus.cli.train.add_arguments` defines.
+    """
+    gpus = min(torch.cuda.device_count(), 1) if args.num_gpus is None else args.num_gpus
+    launch(run_process, gpus, args.num_machines, args.machine_rank, args.dist_url, args=(args,))
+
+
+def run_process(args: argparse.Namespace) -> dict[str, Any]:
+    """Train or evaluate in this process; returns the scores by data set."""
+    register_all()
+    cfg = setup(args)
+    if args.eval_only:
+        model = build_model(cfg)
+        load_trained_weights(model, cfg)
+        return NucleusTrainer.test(cfg, model)
+    trainer = NucleusTrainer(cfg)
+    trainer.resume_or_load(resume=args.resume)
+    return trainer.train()
+
+
+def setup(args: argparse.Namespace) -> CfgNode:
+    """Read the config, choose the device, start logging, seed, and write the config to OUTPUT_DIR."""
+    cfg = load_config(args.config_file, args.opts)
+    if cfg.MODEL.DEVICE == "cuda" and not torch.cuda.is_available():
+        cfg.MODEL.DEVICE = "cpu"
+    cfg.freeze()
+    default_setup(cfg, args)
+    return cfg

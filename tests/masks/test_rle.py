@@ -1,0 +1,84 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as npst
+from pycocotools import mask as coco_mask
+
+from nucleus.masks.rle import (
+    coco_area,
+    coco_box,
+    decode_coco,
+    decode_kaggle,
+    encode_coco,
+    encode_kaggle,
+    label_image_from_coco,
+    runs_from_coco,
+)
+
+MASKS = npst.arrays(bool, st.tuples(st.integers(1, 40), st.integers(1, 40)))
+
+
+def test_kaggle_runs_go_down_the_columns_from_one():
+    mask = np.array([[0, 1, 1], [0, 1, 0]], dtype=bool)
+    assert encode_kaggle(mask) == "3 3"
+    assert (decode_kaggle("3 3", 2, 3) == mask).all()
+
+
+@given(MASKS)
+def test_every_mask_survives_both_encodings(mask):
+    assert (decode_coco(encode_coco(mask)) == mask).all()
+    assert (decode_kaggle(encode_kaggle(mask), *mask.shape) == mask).all()
+
+
+@given(MASKS, st.integers(1, 30))
+def test_runs_of_large_masks_decode_as_pycocotools_does(mask, factor):
+    large = np.repeat(np.repeat(mask, factor, axis=0), factor, axis=1)
+    rle = coco_mask.encode(np.asfortranarray(large, dtype=np.uint8))
+    drawn = np.zeros(large.size, dtype=bool)
+    for start, stop in runs_from_coco(rle):
+        drawn[start:stop] = True
+    assert (drawn.reshape(large.shape[::-1]).T == large).all()
+
+
+def test_uncompressed_counts_decode():
+    rle = {"size": [2, 2], "counts": [1, 2, 1]}
+    assert decode_coco(rle).tolist() == [[False, True], [True, False]]
+    assert runs_from_coco(rle).tolist() == [[1, 3]]
+
+
+def test_area_and_box_are_in_pixels():
+    mask = np.zeros((5, 7), dtype=bool)
+    mask[1:3, 2:6] = True
+    assert coco_area(encode_coco(mask)) == 8
+    assert coco_box(encode_coco(mask)) == [2, 1, 4, 2]
+
+
+def test_the_earlier_rle_keeps_shared_pixels():
+    first = np.array([[1, 1, 0]], dtype=bool)
+    second = np.array([[0, 1, 1]], dtype=bool)
+    assert label_image_from_coco([encode_coco(first), encode_coco(second)], 1, 3).tolist() == [[1, 1, 2]]
+
+
+def test_no_rles_give_background():
+    assert not label_image_from_coco([], 3, 2).any()
+
+
+@pytest.mark.parametrize(
+    ("runs", "complaint"),
+    [
+        ("1", "pairs"),
+        ("1 x", "whole numbers"),
+        ("0 2", "at least 1"),
+        ("1 0", "at least 1"),
+        ("1 -3", "at least 1"),
+        ("5 2 1 2", "increase"),
+        ("1 3 3 1", "increase"),
+        ("8 3", "leaves the image"),
+        (f"2 {2**63 - 1}", "leaves the image"),
+        (f"1 {2**70}", "whole numbers"),
+    ],
+)
+def test_bad_runs_are_refused_with_the_reason(runs, complaint):
+    with pytest.raises(ValueError, match=complaint):
+        decode_kaggle(runs, 3, 3)
