@@ -1,0 +1,230 @@
+"""Detectron2's evaluator for nuclei: every score of `nucleus.evaluation`, from the instances that a model gives."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from detectron2.data import MetadataCatalog
+from detectron2.evaluation import DatasetEvaluator
+from detectron2.structures import Instances
+from detectron2.utils import comm
+
+from nucleus.errors import InputError
+from nucleus.evaluation.coco_ap import coco_average_precision
+from nucleus.evaluation.image_scores import INSTANCE_SCORES, SEED_PROTOCOL_SCORES, ImageScores, score_image
+from nucleus.evaluation.summary import OVERALL, ScoredImage, Summary, by_modality, summarize
+from nucleus.evaluation.table import AGGREGATIONS, format_table, write_scores
+from nucleus.formats.atomic import atomic_write
+from nucleus.formats.coco import read_coco
+from nucleus.masks.mask_stack import encode_stack
+from nucleus.masks.resolve_overlaps import MIN_LEFTOVER, label_image_from_scored
+from nucleus.masks.rle import label_image_from_coco
+
+logger = logging.getLogger(__name__)
+
+CATEGORY = {"id": 1, "name": "nucleus"}
+NAMED_AT_MOST = 10  # images in an error message
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """What is kept of one image: its counts, its detections as COCO results, and how many of them were dropped."""
+
+    scores: ImageScores
+    results: list[dict[str, Any]]
+    dropped: int
+
+
+class NucleusEvaluator(DatasetEvaluator):
+    """Scores a data set that is registered with a COCO file.
+
+    The label-image scores see the detections at or above the score threshold, each pixel owned by the highest-scored
+    one; COCO AP sees all detections. Each image is reduced to its counts and RLEs when it is processed, so that memory
+    does not grow with pixels. In a distributed run every process calls `evaluate`; the first one has the result.
+
+    Args:
+        dataset_name: a name in MetadataCatalog that has `json_file`.
+        output_dir: gets scores.json, scores.csv, images.csv, coco_instances_results.json; None writes nothing.
+        score_threshold: lowest score, in [0, 1], of a detection that becomes a nucleus.
+        max_detections: highest-scored detections of an image that count for COCO AP.
+        min_leftover: see `nucleus.masks.resolve_overlaps`.
+
+    Raises:
+        InputError: the data set has no COCO file, or it cannot be read.
+    """
+
+    def __init__(
+        self,
+        dataset_name: str,
+        output_dir: str | os.PathLike[str] | None = None,
+        *,
+        score_threshold: float = 0.5,
+        max_detections: int = 1000,
+        min_leftover: int = MIN_LEFTOVER,
+    ) -> None:
+        json_file = MetadataCatalog.get(dataset_name).get("json_file")
+        if json_file is None:
+            raise InputError(dataset_name, expected="a data set registered with a COCO file", found="none",
+                             remedy="Register it with nucleus.data.catalog.register.")  # fmt: skip
+        self.dataset_name = dataset_name
+        self.json_file = json_file
+        self.output_dir = None if output_dir is None else Path(output_dir)
+        self.score_threshold = score_threshold
+        self.max_detections = max_detections
+        self.min_leftover = min_leftover
+
+        coco = read_coco(json_file)
+        self._images = {image["id"]: image for image in coco["images"]}
+        # Nuclei are the one class there is, whatever classes the file tells apart.
+        self._annotations = [annotation | {"category_id": CATEGORY["id"]} for annotation in coco["annotations"]]
+        self._truth_rles: dict[int, list[dict[str, Any]]] = {image_id: [] for image_id in self._images}
+        for annotation in self._annotations:
+            if not annotation.get("iscrowd"):
+                self._truth_rles[annotation["image_id"]].append(annotation["segmentation"])
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget all images."""
+        self._evaluated: dict[int, Evaluated] = {}
+
+    def process(self, inputs: Sequence[Mapping[str, Any]], outputs: Sequence[Mapping[str, Any]]) -> None:
+        """Score a batch.
+
+        Args:
+            inputs: Detectron2's records; `image_id` says which image of the COCO file each is.
+            outputs: in the same order, each with "instances": pred_boxes, scores and pred_masks, bool (N, H, W) at the
+                size of the original image, on any device.
+
+        Raises:
+            InputError: an image is not in the COCO file, has another size there, or has no masks.
+        """
+        for record, output in zip(inputs, outputs, strict=True):
+            image_id = record["image_id"]
+            if image_id not in self._images:
+                raise InputError(self.json_file, expected=f"an image with id {image_id}", found="no such id",
+                                 remedy="Load the images from the same data set that is evaluated.")  # fmt: skip
+            self._evaluated[image_id] = self._evaluate_image(image_id, output["instances"].to("cpu"))
+
+    def _evaluate_image(self, image_id: int, instances: Instances) -> Evaluated:
+        image = self._images[image_id]
+        size = (image["height"], image["width"])
+        if not instances.has("pred_masks"):
+            raise InputError(image["file_name"], expected="instances with pred_masks", found="none",
+                             remedy="Evaluate a model with MODEL.MASK_ON True.")  # fmt: skip
+        if tuple(instances.image_size) != size:
+            raise InputError(image["file_name"], expected=f"masks of {size[0]} x {size[1]} pixels, as in the data set",
+                             found=f"{instances.image_size[0]} x {instances.image_size[1]}")  # fmt: skip
+        boxes = instances.pred_boxes.tensor.numpy().astype(np.float64)
+        scores = instances.scores.tolist()
+        rles = encode_stack(np.asarray(instances.pred_masks, dtype=bool).reshape(-1, *size), boxes)
+        predicted, dropped = label_image_from_scored(
+            rles, scores, *size, score_threshold=self.score_threshold, min_leftover=self.min_leftover
+        )
+        results = [
+            {
+                "image_id": image_id,
+                "category_id": CATEGORY["id"],
+                "bbox": [left, top, right - left, bottom - top],
+                "score": score,
+                "segmentation": rle,
+            }
+            for (left, top, right, bottom), score, rle in zip(boxes.tolist(), scores, rles, strict=True)
+        ]
+        truth = label_image_from_coco(self._truth_rles[image_id], *size)
+        return Evaluated(score_image(truth, predicted), results, dropped)
+
+    def evaluate(self) -> OrderedDict[str, dict[str, float]]:
+        """Bring the images of all processes together, log the table and write the files.
+
+        Returns:
+            In the first process "nucleus", "seed_protocol", "coco_bbox" and "coco_segm", each with scores in [0, 1] by
+            name (NaN where one is undefined); in the others nothing.
+
+        Raises:
+            InputError: images of the data set were not processed.
+        """
+        comm.synchronize()
+        gathered = comm.gather(self._evaluated)
+        if not comm.is_main_process():
+            return OrderedDict()
+        evaluated = {image_id: one for part in gathered for image_id, one in part.items()}  # samplers may repeat images
+        self._check_complete(evaluated)
+
+        scored = [
+            ScoredImage(image["file_name"], image.get("modality") or "unknown", evaluated[image_id].scores)
+            for image_id, image in self._images.items()
+        ]
+        results = [result for image_id in self._images for result in evaluated[image_id].results]
+        coco_ap = self._coco_average_precision(results, [image.modality for image in scored])
+        coco_columns = {group: coco_ap["bbox"][group] | coco_ap["segm"][group] for group in coco_ap["bbox"]}
+        summaries = summarize(scored, coco_columns)
+        dropped = sum(one.dropped for one in evaluated.values())
+        logger.info("Scores of %s, detections with a score of %g or more (%d lost to others and dropped):\n%s",
+                    self.dataset_name, self.score_threshold, dropped, format_table(summaries))  # fmt: skip
+        if self.output_dir is not None:
+            self._write(scored, summaries, results, dropped)
+        overall = summaries[OVERALL]
+        return OrderedDict(
+            nucleus=_flat(overall, INSTANCE_SCORES),
+            seed_protocol=_flat(overall, SEED_PROTOCOL_SCORES),
+            coco_bbox=coco_ap["bbox"][OVERALL],
+            coco_segm=coco_ap["segm"][OVERALL],
+        )
+
+    def _check_complete(self, evaluated: Mapping[int, Evaluated]) -> None:
+        missing = [image["file_name"] for image_id, image in self._images.items() if image_id not in evaluated]
+        if missing or not self._images:
+            named = ", ".join(missing[:NAMED_AT_MOST]) + (" ..." if len(missing) > NAMED_AT_MOST else "")
+            raise InputError(self.json_file, expected=f"predictions for all {len(self._images)} images (at least one)",
+                             found=f"none for {len(missing)}: {named}",
+                             remedy=f"Run the model on all of {self.dataset_name}.")  # fmt: skip
+
+    def _coco_average_precision(
+        self, results: list[dict[str, Any]], modalities: list[str]
+    ) -> dict[str, dict[str, dict[str, float]]]:
+        """COCO AP of boxes and masks ("bbox", "segm"), overall and by modality."""
+        truth = {"images": list(self._images.values()), "annotations": self._annotations, "categories": [CATEGORY]}
+        ids = list(self._images)
+        subsets = {group: [ids[position] for position in members] for group, members in by_modality(modalities).items()}
+        return {
+            "bbox": coco_average_precision(truth, results, "bbox", subsets=subsets, max_detections=self.max_detections),
+            "segm": coco_average_precision(truth, results, "segm", subsets=subsets, max_detections=self.max_detections),
+        }
+
+    def _write(
+        self,
+        scored: list[ScoredImage],
+        summaries: Mapping[str, Summary],
+        results: list[dict[str, Any]],
+        dropped: int,
+    ) -> None:
+        assert self.output_dir is not None
+        settings = {
+            "data set": self.dataset_name,
+            "score threshold": self.score_threshold,
+            "detections counted by COCO AP at most": self.max_detections,
+            "detections": len(results),
+            "detections dropped as leftovers": dropped,
+            "pixels of a leftover at least": self.min_leftover,
+        }
+        write_scores(self.output_dir, scored, summaries, settings)
+        with atomic_write(self.output_dir / "coco_instances_results.json") as temporary:
+            temporary.write_text(json.dumps(results), encoding="utf-8")
+        logger.info("Written to %s: scores.json, scores.csv, images.csv, coco_instances_results.json", self.output_dir)
+
+
+def _flat(summary: Summary, names: Mapping[str, Any]) -> dict[str, float]:
+    """Scores by one flat name, as Detectron2 keeps them: "DSB score (image mean)"."""
+    return {
+        f"{name} ({title})": getattr(summary, attribute)[name]
+        for title, attribute in AGGREGATIONS.items()
+        for name in names
+    }

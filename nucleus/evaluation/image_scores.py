@@ -1,0 +1,86 @@
+"""All scores of one image, from one overlap table (and a second one, of components, for the seed protocol)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from nucleus.evaluation.aji import AjiCounts, aji_counts
+from nucleus.evaluation.matching import IOU_THRESHOLDS
+from nucleus.evaluation.object_scores import ObjectCounts, object_counts
+from nucleus.evaluation.panoptic import PanopticCounts, panoptic_counts
+from nucleus.evaluation.pixel_scores import PixelCounts, pixel_counts
+from nucleus.evaluation.seed_protocol import SeedProtocolCounts, seed_protocol_counts
+from nucleus.masks.overlap import overlap_table
+
+
+@dataclass(frozen=True)
+class ImageScores:
+    """The counts behind every score of one image, or of many after `counts.pool`."""
+
+    objects: ObjectCounts
+    pixels: PixelCounts
+    aji: AjiCounts
+    panoptic: PanopticCounts
+    seed_protocol: SeedProtocolCounts
+
+
+def score_image(truth: np.ndarray, prediction: np.ndarray) -> ImageScores:
+    """Score one predicted label image.
+
+    Args:
+        truth: integers or booleans (H, W), 0 background, labels need not be consecutive.
+        prediction: likewise, of the same shape.
+
+    Returns:
+        Counts for every score, a few hundred bytes; they pickle, and `counts.pool` sums them.
+
+    Raises:
+        ValueError: the shapes differ, the values are no whole numbers, or a label is negative.
+    """
+    table = overlap_table(truth, prediction)
+    return ImageScores(
+        objects=object_counts(table),
+        pixels=pixel_counts(table),
+        aji=aji_counts(table),
+        panoptic=panoptic_counts(table),
+        seed_protocol=seed_protocol_counts(truth, prediction),
+    )
+
+
+def _by_threshold(name: str, values: Callable[[ImageScores], tuple]) -> dict[str, Callable[[ImageScores], float]]:
+    """One column a threshold, such as "object F1@0.50"."""
+
+    def column(index: int) -> Callable[[ImageScores], float]:
+        return lambda scores: values(scores)[index]
+
+    return {f"{name}@{threshold:.2f}": column(index) for index, threshold in enumerate(IOU_THRESHOLDS)}
+
+
+INSTANCE_SCORES: dict[str, Callable[[ImageScores], float]] = {
+    "DSB score": lambda scores: scores.objects.dsb_score,
+    **_by_threshold("object F1", lambda scores: scores.objects.f1),
+    "pixel Dice": lambda scores: scores.pixels.dice,
+    "AJI": lambda scores: scores.aji.aji,
+    "PQ": lambda scores: scores.panoptic.pq,
+    "SQ": lambda scores: scores.panoptic.sq,
+    "RQ": lambda scores: scores.panoptic.rq,
+}
+SEED_PROTOCOL_SCORES: dict[str, Callable[[ImageScores], float]] = {
+    "seed protocol DSB score": lambda scores: scores.seed_protocol.dsb_score,
+    "seed protocol object F1@0.70": lambda scores: scores.seed_protocol.f1_at_70,
+    "seed protocol pixel Dice": lambda scores: scores.seed_protocol.pixel_dice,
+}
+SCORES = INSTANCE_SCORES | SEED_PROTOCOL_SCORES
+"""Every score by the name under which it is printed and written."""
+
+COUNTS: dict[str, Callable[[ImageScores], float]] = {
+    "true nuclei": lambda scores: scores.objects.truths,
+    "predicted nuclei": lambda scores: scores.objects.predictions,
+    **_by_threshold("true positives", lambda scores: scores.objects.true_positives),
+    **_by_threshold("false positives", lambda scores: scores.objects.false_positives),
+    **_by_threshold("false negatives", lambda scores: scores.objects.false_negatives),
+}
+"""Every count that is written beside the scores."""

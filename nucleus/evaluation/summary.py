@@ -1,0 +1,86 @@
+"""From images to a data set: the scores overall and by modality, as image means and pooled."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from nucleus.evaluation.counts import pool
+from nucleus.evaluation.image_scores import COUNTS, SCORES, ImageScores
+
+OVERALL = "overall"
+
+
+@dataclass(frozen=True)
+class ScoredImage:
+    """One image with its counts.
+
+    Attributes:
+        name: what a person finds the image by: its file name.
+        modality: kind of image, such as "small_fluorescent"; "unknown" where nobody said.
+        scores: its counts.
+    """
+
+    name: str
+    modality: str
+    scores: ImageScores
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Scores of several images.
+
+    Attributes:
+        images: how many.
+        counts: nuclei and matches by name, summed over the images.
+        image_mean: each score by name, the mean over the images.
+        pooled: each score by name, from counts summed over the images; COCO AP, which ranks the detections of all
+            images together, is here as well.
+    """
+
+    images: int
+    counts: dict[str, int]
+    image_mean: dict[str, float]
+    pooled: dict[str, float]
+
+
+def by_modality(modalities: Sequence[str]) -> dict[str, list[int]]:
+    """Positions of all images as "overall", then of those of each modality, the modalities by name."""
+    groups = {OVERALL: list(range(len(modalities)))}
+    for position, modality in sorted(enumerate(modalities), key=lambda item: item[1]):
+        groups.setdefault(modality, []).append(position)
+    return groups
+
+
+def summarize(
+    images: Sequence[ScoredImage], coco_ap: Mapping[str, Mapping[str, float]] | None = None
+) -> dict[str, Summary]:
+    """Bring the scores of images together.
+
+    Args:
+        images: at least one.
+        coco_ap: COCO AP by name, for "overall" and for each modality, if it was computed.
+
+    Returns:
+        The summary of "overall" and of each modality.
+
+    Raises:
+        ValueError: no image.
+    """
+    if not images:
+        raise ValueError("expected at least one scored image, found none")
+    summaries = {}
+    for group, positions in by_modality([image.modality for image in images]).items():
+        members = [images[position] for position in positions]
+        pooled = pool([image.scores for image in members])
+        summaries[group] = Summary(
+            images=len(members),
+            counts={name: int(count(pooled)) for name, count in COUNTS.items()},
+            image_mean={
+                name: math.fsum(score(image.scores) for image in members) / len(members)
+                for name, score in SCORES.items()
+            },
+            pooled={name: score(pooled) for name, score in SCORES.items()} | dict((coco_ap or {}).get(group, {})),
+        )
+    return summaries
