@@ -12,9 +12,9 @@ one build of torch. This tool fetches that wheel, checks its sha256 and repacks 
 - `detectron2/__init__.py` says version 0.6 again, as upstream does at that commit, and names this change.
 - The metadata have the true name, version and requirements. The licence (Apache-2.0) stays beside them.
 
-The repacked wheel is kept in `.wheels/` of this project (or the folder that $NUCLEUS_WHEELS names), so that the next
-installation needs no network. Its entries are not compressed, so that its bytes, and its sha256 below, are the same on
-every machine.
+Both wheels are kept in `.wheels/` of this project (or the folder that $NUCLEUS_WHEELS names), so that the next
+installation needs no network; either of the two suffices. The entries of the repacked one are not compressed, so that
+its bytes, and its sha256 below, are the same on every machine.
 
 A source build of upstream does as well, where there is a compiler; this tool then finds it and leaves it alone:
 
@@ -186,9 +186,10 @@ def kept_wheel(folder: Path) -> Path:
     if kept.is_file() and _sha256(kept.read_bytes()) == WHEEL_SHA256:
         print(f"Using the kept wheel {kept}", flush=True)
         return kept
-    if (folder / SOURCE_NAME).is_file():
-        print(f"Repacking {folder / SOURCE_NAME}", flush=True)
-        content = (folder / SOURCE_NAME).read_bytes()
+    source = folder / SOURCE_NAME
+    if source.is_file():
+        print(f"Repacking {source}", flush=True)
+        content = source.read_bytes()
     else:
         print(f"Fetching {SOURCE}", flush=True)
         content = fetch()
@@ -197,10 +198,12 @@ def kept_wheel(folder: Path) -> Path:
         raise InstallError(f"expected sha256 {WHEEL_SHA256} of the repacked wheel, found {_sha256(wheel)}: report this")
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        if not source.is_file():
+            _write_atomically(source, content)
         _write_atomically(kept, wheel)
     except OSError as error:
         raise InstallError(
-            f"{kept} cannot be written: {error}. Set NUCLEUS_WHEELS to a folder that can be written."
+            f"{folder} cannot be written: {error}. Set NUCLEUS_WHEELS to a folder that can be written."
         ) from error
     return kept
 

@@ -195,7 +195,8 @@ def try_import(module: str) -> tuple[ModuleType | None, str]:
 
 def check_detectron2() -> Finding:
     """Detectron2: does it import, which one is it, and has it the compiled part?"""
-    if importlib.util.find_spec("detectron2") is None:
+    spec = importlib.util.find_spec("detectron2")
+    if spec is None or spec.origin is None:  # no origin: a folder that merely has the name, such as a clone
         return Finding(
             "detectron2", "not installed", stops=True, remedy="install Detectron2: python tools/install_detectron2.py"
         )
