@@ -22,9 +22,7 @@ SWATCH = "\N{BLACK SQUARE}"
 
 
 def resized(image: np.ndarray, labels: np.ndarray, side: int) -> tuple[np.ndarray, np.ndarray]:
-    """Bring a picture and its label image to a longer side of about `side` pixels, before outlines are drawn.
-
-    Small ones grow by the nearest whole factor, so that every pixel of a mask becomes a square; large ones shrink.
+    """Bring a picture and its label image to a longer side of `side` pixels, before outlines are drawn.
 
     Args:
         image: uint8 (H, W, 3).
@@ -35,7 +33,6 @@ def resized(image: np.ndarray, labels: np.ndarray, side: int) -> tuple[np.ndarra
         The picture (averaged or bilinear) and the label image (nearest neighbour) in the new size.
     """
     factor = side / max(labels.shape)
-    factor = max(1, round(factor)) if factor > 1 else factor
     if factor == 1:
         return image, labels
     height, width = (max(1, round(length * factor)) for length in labels.shape)

@@ -21,7 +21,7 @@ from nucleus.visualization.canvas import (
 from nucleus.visualization.colors import FALSE, MATCHED, MISSED, TRUTH, Rgb
 from nucleus.visualization.overlay import for_display, outline, overlay_outlines
 
-SIDE = 512  # pixels of the longer side of one picture of a panel, about
+SIDE = 512  # pixels of the longer side of one picture of a panel
 DIMMED = 0.5  # brightness of the image under the errors
 TINT = 0.45  # opacity of missed and false nuclei
 LINE = 2  # pixels of an outline's width
@@ -48,8 +48,7 @@ def prediction_panel(
         matched_truth: labels of the truth that a prediction matches.
         matched_prediction: labels of the prediction that match a truth.
         title: a line above; empty for none.
-        side: pixels of the longer side of each of the four pictures: smaller images are enlarged by the nearest whole
-            factor, larger ones shrunk.
+        side: pixels of the longer side of each of the four pictures; images are enlarged or shrunk to it.
 
     Returns:
         uint8 (h, w, 3), RGB.

@@ -1,0 +1,91 @@
+"""Plots, drawn without a display and without pyplot's global state."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from nucleus.visualization.colors import modality_color
+from nucleus.visualization.statistics import ModalityData
+
+INCHES = (15.0, 4.8)
+DPI = 110
+SIZES = 10  # the most frequent image sizes, which get a bar each
+
+
+def sizes_and_counts(data: Mapping[str, ModalityData], title: str = "") -> np.ndarray:
+    """Plot image sizes, nuclei an image and nucleus areas by modality.
+
+    Args:
+        data: from `nucleus.visualization.statistics.by_modality`.
+        title: above the plots.
+
+    Returns:
+        uint8 (H, W, 3), RGB.
+    """
+    figure = Figure(figsize=INCHES, dpi=DPI, layout="constrained")
+    canvas = FigureCanvasAgg(figure)
+    sizes, counts, areas = figure.subplots(1, 3)
+    _plot_sizes(sizes, data)
+    _plot_boxes(counts, {name: one.counts for name, one in data.items()}, "nuclei an image")
+    _plot_boxes(areas, {name: one.areas for name, one in data.items()}, "area of a nucleus [pixels]")
+    if title:
+        figure.suptitle(title, fontweight="bold")
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+
+
+def _plot_sizes(axes: Axes, data: Mapping[str, ModalityData]) -> None:
+    """A bar for each of the most frequent sizes, in pieces by modality; the other sizes share the last bar."""
+    sizes = {name: Counter(zip(one.heights.tolist(), one.widths.tolist(), strict=True)) for name, one in data.items()}
+    total = sum(sizes.values(), Counter())
+    frequent = [size for size, _ in total.most_common(SIZES)]
+    left = np.zeros(len(frequent) + 1)
+    for name, counter in sizes.items():
+        images = [counter[size] for size in frequent]
+        images.append(counter.total() - sum(images))
+        color = np.array(modality_color(name)) / 255
+        axes.barh(range(len(images)), images, left=left, height=0.7, color=color, alpha=0.8, label=_words(name))
+        left += images
+    names = [f"{height} x {width}" for height, width in frequent] + ["other"]
+    axes.set_yticks(range(len(names)), names)
+    for position, images in enumerate(left):
+        axes.text(images, position, f" {images:.0f}", va="center", fontsize=8)
+    axes.set_xlim(0, 1.12 * max(left.max(), 1))
+    if not left[-1]:
+        axes.set_ylim(-0.6, len(frequent) - 0.4)
+    axes.invert_yaxis()
+    axes.set_title("images by height x width [pixels]", fontsize=10)
+    axes.grid(axis="x", alpha=0.25)
+    if data:
+        axes.legend(fontsize=8, loc="lower right")
+
+
+def _plot_boxes(axes: Axes, values: Mapping[str, np.ndarray], title: str) -> None:
+    """A box a modality on a logarithmic scale: quartiles, with whiskers from the smallest to the largest."""
+    names = [name for name, one in values.items() if (one > 0).any()]
+    if names:
+        boxes = axes.boxplot(
+            [values[name][values[name] > 0] for name in names],
+            orientation="horizontal",
+            whis=(0, 100),
+            patch_artist=True,
+            widths=0.6,
+            medianprops={"color": "black"},
+        )
+        for name, box in zip(names, boxes["boxes"], strict=True):
+            box.set(facecolor=np.array(modality_color(name)) / 255, alpha=0.8)
+        axes.set_yticks(range(1, len(names) + 1), [_words(name) for name in names])
+    axes.set_xscale("log")
+    axes.invert_yaxis()
+    axes.set_title(title, fontsize=10)
+    axes.grid(axis="x", which="both", alpha=0.25)
+
+
+def _words(modality: str) -> str:
+    return modality.replace("_", " ")
