@@ -55,7 +55,7 @@ def find_data_set(name: str, root: Path) -> Entry:
         if name not in known:
             listed = "".join(f", {other}" for other in known)
             raise InputError("--dataset", expected=f"bbbc038[_synthetic]_{{train,val,trainval,test}}{listed}",
-                             found=name, remedy=f"Those of your own are listed in {root / 'registry.json'}.")  # fmt: skip
+                             found=name, remedy="See registry.json in the data root for your own.")  # fmt: skip
         entry = known[name]
     if not entry.json_file.is_file():
         raise InputError(entry.json_file, expected="a converted data set", found="nothing there",

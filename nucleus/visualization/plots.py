@@ -54,8 +54,8 @@ def _plot_sizes(axes: Axes, data: Mapping[str, ModalityData]) -> None:
         left += images
     names = [f"{height} x {width}" for height, width in frequent] + ["other"]
     axes.set_yticks(range(len(names)), names)
-    for position, images in enumerate(left):
-        axes.text(images, position, f" {images:.0f}", va="center", fontsize=8)
+    for position, bar_end in enumerate(left.tolist()):
+        axes.text(bar_end, position, f" {bar_end:.0f}", va="center", fontsize=8)
     axes.set_xlim(0, 1.12 * max(left.max(), 1))
     if not left[-1]:
         axes.set_ylim(-0.6, len(frequent) - 0.4)
