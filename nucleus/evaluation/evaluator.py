@@ -23,14 +23,13 @@ from nucleus.evaluation.image_scores import INSTANCE_SCORES, SEED_PROTOCOL_SCORE
 from nucleus.evaluation.summary import OVERALL, ScoredImage, Summary, by_modality, summarize
 from nucleus.evaluation.table import AGGREGATIONS, format_table, write_scores
 from nucleus.formats.atomic import atomic_write
-from nucleus.formats.coco import read_coco
+from nucleus.formats.coco import NUCLEUS, read_coco
 from nucleus.masks.mask_stack import encode_stack
 from nucleus.masks.resolve_overlaps import MIN_LEFTOVER, label_image_from_scored
-from nucleus.masks.rle import label_image_from_coco
+from nucleus.masks.rle import coco_area, label_image_from_coco
 
 logger = logging.getLogger(__name__)
 
-CATEGORY = {"id": 1, "name": "nucleus"}
 NAMED_AT_MOST = 10  # images in an error message
 
 
@@ -83,11 +82,10 @@ class NucleusEvaluator(DatasetEvaluator):
 
         coco = read_coco(json_file)
         self._images = {image["id"]: image for image in coco["images"]}
-        # Nuclei are the one class there is, whatever classes the file tells apart.
-        self._annotations = [annotation | {"category_id": CATEGORY["id"]} for annotation in coco["annotations"]]
+        self._annotations = [_as_nucleus(annotation) for annotation in coco["annotations"]]
         self._truth_rles: dict[int, list[dict[str, Any]]] = {image_id: [] for image_id in self._images}
         for annotation in self._annotations:
-            if not annotation.get("iscrowd"):
+            if not annotation["iscrowd"]:
                 self._truth_rles[annotation["image_id"]].append(annotation["segmentation"])
         self.reset()
 
@@ -131,7 +129,7 @@ class NucleusEvaluator(DatasetEvaluator):
         results = [
             {
                 "image_id": image_id,
-                "category_id": CATEGORY["id"],
+                "category_id": NUCLEUS["id"],
                 "bbox": [left, top, right - left, bottom - top],
                 "score": score,
                 "segmentation": rle,
@@ -191,7 +189,7 @@ class NucleusEvaluator(DatasetEvaluator):
         self, results: list[dict[str, Any]], modalities: list[str]
     ) -> dict[str, dict[str, dict[str, float]]]:
         """COCO AP of boxes and masks ("bbox", "segm"), overall and by modality."""
-        truth = {"images": list(self._images.values()), "annotations": self._annotations, "categories": [CATEGORY]}
+        truth = {"images": list(self._images.values()), "annotations": self._annotations, "categories": [NUCLEUS]}
         ids = list(self._images)
         subsets = {group: [ids[position] for position in members] for group, members in by_modality(modalities).items()}
         return {
@@ -219,6 +217,12 @@ class NucleusEvaluator(DatasetEvaluator):
         with atomic_write(self.output_dir / "coco_instances_results.json") as temporary:
             temporary.write_text(json.dumps(results), encoding="utf-8")
         logger.info("Written to %s: scores.json, scores.csv, images.csv, coco_instances_results.json", self.output_dir)
+
+
+def _as_nucleus(annotation: Mapping[str, Any]) -> dict[str, Any]:
+    """Of the one class there is, whatever classes a file tells apart, and with what COCO AP asks for."""
+    area = annotation["area"] if "area" in annotation else coco_area(annotation["segmentation"])
+    return {**annotation, "category_id": NUCLEUS["id"], "iscrowd": annotation.get("iscrowd", 0), "area": area}
 
 
 def _flat(summary: Summary, names: Mapping[str, Any]) -> dict[str, float]:

@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+import numpy as np
+
+from nucleus.masks.resolve_overlaps import label_image_from_scored
+from nucleus.masks.rle import encode_coco
+
+
+def rectangle(top: int, left: int, bottom: int, right: int) -> dict:
+    mask = np.zeros((8, 10), dtype=bool)
+    mask[top:bottom, left:right] = True
+    return encode_coco(mask)
+
+
+def test_shared_pixels_go_to_the_higher_score():
+    labels, dropped = label_image_from_scored(
+        [rectangle(0, 0, 4, 5), rectangle(0, 3, 4, 8)], [0.6, 0.9], 8, 10, min_leftover=1
+    )
+    expected = np.zeros((8, 10), dtype=np.int32)
+    expected[:4, :5] = 2
+    expected[:4, 3:8] = 1  # the highest score is nucleus 1
+    np.testing.assert_array_equal(labels, expected)
+    assert labels.dtype == np.int32
+    assert dropped == 0
+
+
+def test_of_equal_scores_the_earlier_mask_wins():
+    labels, _ = label_image_from_scored(
+        [rectangle(0, 0, 4, 5), rectangle(0, 3, 4, 8)], [0.5, 0.5], 8, 10, min_leftover=1
+    )
+    assert labels[0].tolist() == [1, 1, 1, 1, 1, 2, 2, 2, 0, 0]
+
+
+def test_the_threshold_itself_counts():
+    rles = [rectangle(0, 0, 2, 2), rectangle(4, 4, 6, 6)]
+    labels, dropped = label_image_from_scored(rles, [0.5, 0.49999], 8, 10, score_threshold=0.5)
+    assert labels.max() == 1
+    assert labels[0, 0] == 1
+    assert dropped == 0  # what is below the threshold is no leftover
+
+
+def test_leftovers_are_dropped_and_counted():
+    rles = [
+        rectangle(0, 0, 4, 5),  # 20 pixels
+        rectangle(0, 1, 4, 6),  # keeps its last column, 4 pixels
+        rectangle(0, 0, 2, 2),  # keeps nothing
+        rectangle(6, 8, 7, 9),  # one pixel, but its own
+        rectangle(0, 0, 0, 0),  # no pixel
+        rectangle(3, 3, 8, 5),  # keeps 8 of 10
+    ]
+    labels, dropped = label_image_from_scored(rles, [0.9, 0.8, 0.7, 0.6, 0.5, 0.4], 8, 10, min_leftover=5)
+    assert dropped == 3
+    assert np.unique(labels).tolist() == [0, 1, 2, 3]  # consecutive again
+    assert (labels == 1).sum() == 20
+    assert labels[0, 5] == 0  # the leftover went to background
+    assert labels[6, 8] == 2
+    assert (labels == 3).sum() == 8
+
+
+def test_no_masks():
+    labels, dropped = label_image_from_scored([], [], 3, 4)
+    np.testing.assert_array_equal(labels, np.zeros((3, 4), dtype=np.int32))
+    assert dropped == 0
+
+
+def test_nan_scores_are_below_every_threshold():
+    labels, dropped = label_image_from_scored([rectangle(0, 0, 4, 5)], [float("nan")], 8, 10)
+    assert labels.max() == 0
+    assert dropped == 0
