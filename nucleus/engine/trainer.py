@@ -18,6 +18,7 @@ from nucleus.data.loader import build_test_loader, build_train_loader
 from nucleus.engine.ema import EmaHook, build_ema
 from nucleus.errors import InputError
 from nucleus.evaluation.evaluator import NucleusEvaluator
+from nucleus.modeling.pretrained import read_weights
 
 logger = logging.getLogger(__name__)
 
@@ -138,7 +139,7 @@ def load_trained_weights(model: nn.Module, cfg: CfgNode) -> None:
     """Load MODEL.WEIGHTS for evaluation or prediction; the averaged weights where the checkpoint holds them.
 
     Raises:
-        InputError: MODEL.WEIGHTS names no file, or the file holds no code-free checkpoint.
+        InputError: MODEL.WEIGHTS names no file, or one that is broken, or that is of another model.
     """
     path = cfg.MODEL.WEIGHTS
     if not path:
@@ -148,20 +149,21 @@ def load_trained_weights(model: nn.Module, cfg: CfgNode) -> None:
             found="nothing",
             remedy="Add MODEL.WEIGHTS PATH to the command.",
         )
-    checkpointer = DetectionCheckpointer(model)
     if "://" not in path and not Path(path).is_file():
         raise InputError(path, expected="a trained checkpoint", found="nothing there")
-    checkpoint = checkpointer._load_file(checkpointer.path_manager.get_local_path(path))
-    averaged = {
-        key.removeprefix("module."): value
-        for key, value in checkpoint.get("ema", {}).items()
-        if key.startswith("module.")
-    }
-    if averaged:
-        logger.info("%s: averaged weights (EMA)", path)
-        model.load_state_dict(averaged)
-    else:
-        checkpointer.load(path)
+    if Path(path).suffix not in (".pth", ".pt", ".safetensors"):
+        DetectionCheckpointer(model).load(path)  # Detectron2's model zoo
+        return
+    try:
+        model.load_state_dict(read_weights(path))
+    except RuntimeError as error:
+        raise InputError(
+            path,
+            expected="weights of the model that the config describes",
+            found=" ".join(str(error).split())[:300],
+            remedy="Give the config that the checkpoint was trained with (config.yaml beside it).",
+        ) from error
+    logger.info("%s loaded", path)
 
 
 def _dtype(name: str) -> torch.dtype | None:

@@ -65,7 +65,8 @@ def packaged_imagenet_weights(name: str) -> dict[str, torch.Tensor]:
 def read_weights(path: str | Path) -> dict[str, torch.Tensor]:
     """Read a state dict from .safetensors, or from a .pth/.pt file without running any code in it.
 
-    A checkpoint that holds its weights under "model", "state_dict" or "model_ema" is unwrapped.
+    A checkpoint is unwrapped: its averaged weights ("ema", "model_ema") where it holds some, else "state_dict" or
+    "model". A common prefix "module." is taken off.
 
     Raises:
         InputError: the file is missing, broken, or holds anything but tensors and plain values.
@@ -81,12 +82,13 @@ def read_weights(path: str | Path) -> dict[str, torch.Tensor]:
         raise InputError(
             path,
             expected="a weights file (.safetensors, .pth)",
-            found=str(error).splitlines()[0][:160],
+            found=(str(error).splitlines() or [type(error).__name__])[0][:160],
             remedy="Copy or download it again.",
         ) from error
-    for key in ("model_ema", "state_dict", "model"):
+    for key in ("ema", "model_ema", "state_dict", "model"):
         if isinstance(state, dict) and isinstance(state.get(key), dict):
             state = state[key]
     if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
         raise InputError(path, expected="a state dict of tensors", found=type(state).__name__)
-    return state
+    wrapped = {key.removeprefix("module."): value for key, value in state.items() if key.startswith("module.")}
+    return wrapped or state

@@ -59,10 +59,10 @@ def test_a_truncated_file_is_named(tmp_path, suffix):
 
 
 def test_a_missing_and_an_empty_file_are_named(tmp_path):
-    with pytest.raises(InputError, match="nothing.png"):
+    with pytest.raises(InputError, match=r"nothing\.png"):
         read_image(tmp_path / "nothing.png")
     (tmp_path / "empty.png").touch()
-    with pytest.raises(InputError, match="empty.png"):
+    with pytest.raises(InputError, match=r"empty\.png"):
         read_image(tmp_path / "empty.png")
 
 

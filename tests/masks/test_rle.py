@@ -38,7 +38,7 @@ def test_runs_of_large_masks_decode_as_pycocotools_does(mask, factor):
     drawn = np.zeros(large.size, dtype=bool)
     for start, stop in runs_from_coco(rle):
         drawn[start:stop] = True
-    assert (drawn.reshape(large.shape[::-1]).T == large).all()
+    assert np.array_equal(drawn.reshape(large.shape[::-1]).T, large)
 
 
 def test_uncompressed_counts_decode():

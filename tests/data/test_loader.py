@@ -1,0 +1,36 @@
+import torch
+
+from nucleus.config import load_config
+from nucleus.data.catalog import register
+from nucleus.data.loader import build_test_loader, build_train_loader, modality_repeat_factors
+
+QUICK = "configs/quick/mask_rcnn_lite0_FPN.yaml"
+
+
+def test_balance_weighs_modalities_by_their_number():
+    records = [{"modality": "a"}] * 8 + [{"modality": "b"}] * 2
+    assert modality_repeat_factors(records, 0.0).tolist() == [1.0] * 10
+    assert modality_repeat_factors(records, 1.0).tolist() == [1.0] * 8 + [4.0] * 2
+    assert torch.allclose(modality_repeat_factors(records, 0.5), torch.tensor([1.0] * 8 + [2.0] * 2))
+
+
+def test_training_batches_keep_images_without_nuclei_and_repeat_with_the_seed(two_images, pytestconfig):
+    json_file, root, _ = two_images
+    register("two_images", json_file, root)
+    overrides = ["DATASETS.TRAIN", "('two_images',)", "DATALOADER.NUM_WORKERS", "0", "SOLVER.IMS_PER_BATCH", "2"]
+    cfg = load_config(pytestconfig.rootpath / QUICK, overrides)
+
+    def first_ids():
+        batches = iter(build_train_loader(cfg))
+        return [sample["image_id"] for _ in range(4) for sample in next(batches)]
+
+    ids = first_ids()
+    assert set(ids) == {7, 9}
+    assert ids == first_ids()
+
+
+def test_test_batches_hold_every_image_once_in_order(two_images, pytestconfig):
+    json_file, root, _ = two_images
+    register("two_images", json_file, root)
+    cfg = load_config(pytestconfig.rootpath / QUICK, ["DATALOADER.NUM_WORKERS", "0"])
+    assert [batch[0]["image_id"] for batch in build_test_loader(cfg, "two_images")] == [7, 9]

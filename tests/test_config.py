@@ -1,0 +1,49 @@
+import json
+
+import pytest
+
+from nucleus.config import load_config
+from nucleus.errors import InputError
+
+
+@pytest.fixture(params=["configs/mask_rcnn_R50_FPN.yaml", "configs/quick/mask_rcnn_lite0_FPN.yaml"])
+def config_file(request, pytestconfig):
+    return pytestconfig.rootpath / request.param
+
+
+def test_every_shipped_config_loads_and_a_printed_config_reproduces_it(config_file, tmp_path):
+    cfg = load_config(config_file)
+    (tmp_path / "printed.yaml").write_text(cfg.dump())
+    # As JSON, since YAML gives tuples back as lists.
+    assert json.dumps(load_config(tmp_path / "printed.yaml")) == json.dumps(cfg)
+
+
+def test_overrides_win(config_file):
+    assert load_config(config_file, ["SOLVER.MAX_ITER", "7"]).SOLVER.MAX_ITER == 7
+
+
+@pytest.mark.parametrize(("key", "meant"), [("MODEL.TIMM.NAMEE", "MODEL.TIMM.NAME"), ("SOLVER.LR", "SOLVER.BASE_LR")])
+def test_a_misspelt_key_gets_a_suggestion(config_file, key, meant):
+    with pytest.raises(InputError, match=f"Did you mean {meant}"):
+        load_config(config_file, [key, "1"])
+
+
+def test_a_misspelt_key_in_a_file_gets_a_suggestion(tmp_path):
+    (tmp_path / "mine.yaml").write_text("SOLVER:\n  MAX_ITERS: 7\n")
+    with pytest.raises(InputError, match=r"mine\.yaml.*Did you mean SOLVER\.MAX_ITER"):
+        load_config(tmp_path / "mine.yaml")
+
+
+def test_a_wrong_type_and_a_missing_file_are_named(config_file, tmp_path):
+    with pytest.raises(InputError, match=r"SOLVER\.MAX_ITER"):
+        load_config(config_file, ["SOLVER.MAX_ITER", "many"])
+    with pytest.raises(InputError, match=r"missing\.yaml"):
+        load_config(tmp_path / "missing.yaml")
+
+
+def test_yaml_runs_no_code(tmp_path):
+    witness = tmp_path / "witness"
+    (tmp_path / "evil.yaml").write_text(f"OUTPUT_DIR: !!python/object/apply:os.mkdir ['{witness}']\n")
+    with pytest.raises(InputError, match=r"evil\.yaml"):
+        load_config(tmp_path / "evil.yaml")
+    assert not witness.exists()
