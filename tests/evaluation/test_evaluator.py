@@ -6,7 +6,7 @@ import logging
 import math
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +14,13 @@ import numpy as np
 import pytest
 import torch
 from detectron2.data import MetadataCatalog
-from detectron2.evaluation import DatasetEvaluators, print_csv_format
+from detectron2.evaluation import COCOEvaluator, DatasetEvaluators, print_csv_format
 from detectron2.structures import Boxes, Instances
 from torch import distributed, multiprocessing
 
 from nucleus.errors import InputError
 from nucleus.evaluation.evaluator import NucleusEvaluator
+from nucleus.evaluation.image_scores import SCORES, score_image
 from nucleus.formats.coco import write_coco
 from nucleus.masks.label_image import masks_from_label_image
 from nucleus.masks.rle import coco_area, coco_box, encode_coco
@@ -33,13 +34,13 @@ TRUTHS = {
 MODALITIES = {3: "small_fluorescent", 5: "purple_tissue", 9: "small_fluorescent"}
 
 
-def write_truth(folder: Path) -> Path:
+def write_truth(folder: Path, truths: dict[int, np.ndarray] = TRUTHS) -> Path:
     path = folder / "truth.json"
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
-    for image_id, labels in TRUTHS.items():
+    for image_id, labels in truths.items():
         size = dict(zip(("height", "width"), labels.shape, strict=True))
-        images.append({"id": image_id, "file_name": f"{image_id}.png", **size, "modality": MODALITIES[image_id]})
+        images.append({"id": image_id, "file_name": f"{image_id}.png", **size, "modality": MODALITIES.get(image_id)})
         for rle in map(encode_coco, masks_from_label_image(labels)[0]):
             fixed = {"id": len(annotations) + 1, "image_id": image_id, "category_id": 1, "iscrowd": 0}
             annotations.append({**fixed, "bbox": coco_box(rle), "area": coco_area(rle), "segmentation": rle})
@@ -55,7 +56,7 @@ def json_file(tmp_path) -> Iterator[Path]:
     MetadataCatalog.remove(NAME)
 
 
-def instances(labels: np.ndarray, scores: list[float]) -> dict[str, Instances]:
+def instances(labels: np.ndarray, scores: Sequence[float]) -> dict[str, Instances]:
     """What a model gives: one instance a label, with the scores in the order of the labels."""
     masks, _ = masks_from_label_image(labels)
     boxes = np.array([coco_box(encode_coco(mask)) for mask in masks], dtype=np.float32).reshape(-1, 4)
@@ -64,7 +65,7 @@ def instances(labels: np.ndarray, scores: list[float]) -> dict[str, Instances]:
         "instances": Instances(
             labels.shape,
             pred_boxes=Boxes(torch.from_numpy(boxes)),
-            scores=torch.tensor(scores),
+            scores=torch.as_tensor(scores),
             pred_classes=torch.zeros(len(masks), dtype=torch.int64),
             pred_masks=torch.from_numpy(masks),
         )
@@ -98,6 +99,31 @@ def test_perfect_predictions(json_file, tmp_path, caplog):
         "scores.json", "scores.csv", "images.csv", "coco_instances_results.json"
     }  # fmt: skip
     print_csv_format(results)  # Detectron2's own printing takes the result as it is
+
+
+def test_agrees_with_the_parts_and_with_detectron2(random_pairs, tmp_path, agree):
+    pairs = dict(enumerate(random_pairs, start=1))
+    path = write_truth(tmp_path, {image_id: truth for image_id, (truth, _) in pairs.items()})
+    MetadataCatalog.get("test_evaluator_random").set(json_file=str(path), thing_classes=["nucleus"])
+    ours = NucleusEvaluator("test_evaluator_random", score_threshold=0.0)
+    theirs = COCOEvaluator("test_evaluator_random", ("bbox", "segm"), max_dets_per_image=1000, use_fast_impl=False)
+    theirs.reset()
+    rng = np.random.default_rng(0)
+    for image_id, (_, prediction) in pairs.items():
+        output = instances(prediction, rng.integers(1, 20, size=len(np.unique(prediction[prediction > 0]))) / 20)
+        for evaluator in (ours, theirs):
+            evaluator.process([{"image_id": image_id}], [output])
+    found, expected = ours.evaluate(), theirs.evaluate()
+    MetadataCatalog.remove("test_evaluator_random")
+
+    for task in ("bbox", "segm"):  # Detectron2 gives percent: AP, AP50, AP75, small, medium, large
+        percent = list(expected[task].values())[:6]
+        agree(f"COCO AP, {task}", "Detectron2's COCOEvaluator, 200 random images",
+              list(found[f"coco_{task}"].values())[:6], np.array(percent) / 100, 1e-12)  # fmt: skip
+    scores = [score_image(*pair) for pair in random_pairs]
+    for name in ("DSB score", "PQ", "AJI"):
+        mean = sum(SCORES[name](one) for one in scores) / len(scores)
+        agree(name, "scores of the label images", [found["nucleus"][f"{name} (image mean)"]], [mean], 1e-12)
 
 
 def test_the_score_threshold_and_the_owner_of_a_pixel(json_file, tmp_path):
