@@ -11,7 +11,6 @@ import hashlib
 import io
 import json
 import shutil
-import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -69,12 +68,10 @@ def write_image_folder(root: Path, part: str, name: str, tile: Tile, alpha: bool
     Raises:
         OSError: the disk is full or not writable.
     """
-    partial = root / PARTIAL
-    partial.mkdir(parents=True, exist_ok=True)
-    filling = Path(tempfile.mkdtemp(dir=partial))
+    filling = root / PARTIAL / name
+    shutil.rmtree(filling, ignore_errors=True)  # what a killed run left
     try:
-        filling.chmod(0o755)  # mkdtemp's 0700 would shut out everyone else
-        (filling / "images").mkdir()
+        (filling / "images").mkdir(parents=True)
         code = cv2.COLOR_RGB2BGRA if alpha else cv2.COLOR_RGB2BGR
         _write_png(filling / "images" / f"{name}.png", cv2.cvtColor(tile.image, code))
         if part == "train":
@@ -129,14 +126,13 @@ def claim_root(root: Path, recipe: Recipe, images: dict[str, int]) -> bool:
     try:
         state = json.loads(state_file.read_text())
         found, had, finished = Recipe(**state["recipe"]), dict(state["images"]), bool(state["finished"])
-        smaller = any(images[part] < int(had[part]) for part in images)
+        smaller = found == recipe and any(images[part] < int(had[part]) for part in images)
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(state_file, expected="what `nucleus synth` wrote", found=f"{error!r}"[:120],
                          remedy="Delete the root and run it again.") from error  # fmt: skip
     if found != recipe or smaller:
-        asked = f"{asdict(recipe)} with at least {had}" if found == recipe else f"{asdict(recipe)}"
-        raise InputError(root, expected=asked if found != recipe else f"at most the {images} asked for",
-                         found=f"a look-alike of {asdict(found)} with {had} images",
+        asked = f"at most {images} images" if smaller else f"a look-alike made from {asdict(recipe)}"
+        raise InputError(root, expected=asked, found=f"{had} images" if smaller else f"one made from {asdict(found)}",
                          remedy="Give --root another folder, or delete this one.")  # fmt: skip
     if finished and had == images and (root / SOLUTION).is_file():
         return True

@@ -108,19 +108,15 @@ def _draw(labels: np.ndarray, outline: np.ndarray, label: int, overlap: float) -
     return True
 
 
-def drop_fragments(labels: np.ndarray, smallest: int = SMALLEST) -> np.ndarray:
+def drop_fragments(labels: np.ndarray, smallest: int = SMALLEST) -> None:
     """Clear the nuclei of which fewer than `smallest` pixels are in the image, as those that its border cuts off.
 
     Args:
-        labels: int32 (H, W), 0 background; changed in place.
+        labels: int32 (H, W), 0 background; changed in place, so that it may be a window of a larger field.
         smallest: pixels.
-
-    Returns:
-        The same array.
     """
     areas = np.bincount(labels.ravel())
     labels[(areas < smallest)[labels]] = 0
-    return labels
 
 
 def _largest_piece(mask: np.ndarray) -> np.ndarray:

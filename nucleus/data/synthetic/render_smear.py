@@ -10,40 +10,41 @@ from nucleus.data.synthetic.shapes import nucleus_outline, rasterise
 from nucleus.data.synthetic.textures import smooth_noise
 from nucleus.masks.contours import outline_pixels
 
-CELL = 45.0  # median radius of a cell in pixels
+CELL = 58.0  # median radius of a cell in pixels
+CORNERS = (2, 4, 5, 6)  # every so many points of an outline is a corner: flat cells have straight sides
 GLASS = 228.0  # level of the empty slide
 
 
-def make_smear(rng: np.random.Generator, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """Make a smear: cells in loose groups, a nucleus in each, and clusters of small round white blood cells.
+def place_smear(rng: np.random.Generator, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """Lay out a smear: cells in loose groups, a nucleus in each, and clusters of small round white blood cells.
 
     Args:
         rng: source of randomness.
         shape: (H, W) in pixels.
 
     Returns:
-        The image, uint8 (H, W, 3) with equal channels, and the label image, int32 (H, W).
+        The nuclei, int32 (H, W), 0 background, and the density of the cells' bodies, float32 (H, W).
     """
-    cells = round(shape[0] * shape[1] / 1024**2 * rng.uniform(45, 85))
+    cells = round(shape[0] * shape[1] / 1024**2 * rng.uniform(35, 70))
     cytoplasm = np.zeros(shape, dtype=np.float32)
     centres = np.zeros(shape, dtype=np.float32)
     groups = smooth_noise(rng, shape, 180.0)
     for _ in range(max(1, cells)):
         x, y = _in_a_group(rng, groups)
         radius = CELL * float(np.exp(rng.normal(0, 0.25)))
-        outline = nucleus_outline(rng, radius, 1 + float(rng.gamma(2, 0.12)), 0.18, float(rng.uniform(0, np.pi)))
+        outline = nucleus_outline(rng, radius, 1 + float(rng.gamma(2, 0.12)), 0.15, float(rng.uniform(0, np.pi)))
+        outline = outline[:: int(rng.choice(CORNERS))]
         _add_cell(rng, cytoplasm, outline + np.array([x, y]))
         cv2.circle(centres, (round(x), round(y)), round(radius / 4), 1.0, -1)
     large = place_nuclei(rng, shape, max(1, round(cells * 1.1)), Population(8.5, 0.15, 1.25, 0.07, 0.0, 0.1), centres)
-    labels = _add_leukocytes(rng, large, round(cells * rng.uniform(0.1, 0.7)))
-    return _render(rng, labels, cytoplasm), labels
+    return _add_leukocytes(rng, large, round(cells * rng.uniform(0.2, 1.0))), cytoplasm
 
 
 def _in_a_group(rng: np.random.Generator, groups: np.ndarray) -> tuple[float, float]:
     """A position, mostly where the groups are."""
     for _ in range(20):
         y, x = int(rng.integers(groups.shape[0])), int(rng.integers(groups.shape[1]))
-        if groups[y, x] > rng.normal(0.4, 0.5):
+        if groups[y, x] > rng.normal(0.1, 0.7):
             break
     return float(x), float(y)
 
@@ -71,7 +72,17 @@ def _add_leukocytes(rng: np.random.Generator, labels: np.ndarray, count: int) ->
     return np.where(small > 0, small + labels.max(initial=0), labels).astype(np.int32)
 
 
-def _render(rng: np.random.Generator, labels: np.ndarray, cytoplasm: np.ndarray) -> np.ndarray:
+def render_smear(rng: np.random.Generator, labels: np.ndarray, cytoplasm: np.ndarray) -> np.ndarray:
+    """Take a picture of a smear.
+
+    Args:
+        rng: source of randomness.
+        labels: int (H, W), 0 background.
+        cytoplasm: density of the cells' bodies, float (H, W).
+
+    Returns:
+        uint8 (H, W, 3), the three channels equal.
+    """
     shape = labels.shape
     levels = np.exp(rng.normal(np.log(0.62), 0.2, int(labels.max(initial=0)) + 1)).astype(np.float32)
     levels[0] = 0

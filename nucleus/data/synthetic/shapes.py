@@ -15,8 +15,8 @@ def nucleus_outline(
     """Draw a random outline around the origin.
 
     The ellipse of axes radius * sqrt(elongation) and radius / sqrt(elongation), hence of about the area of a circle of
-    that radius, times 1 plus harmonics 2 to 6 of random phase whose amplitude falls with their number: a strong second
-    or third one gives beans and triangles, the higher ones dents.
+    that radius, times 1 plus harmonics 2 to 6 of random phase whose amplitude falls with the square of their number: a
+    strong second or third one gives beans and triangles, the higher ones dents.
 
     Args:
         rng: source of randomness.
@@ -30,7 +30,7 @@ def nucleus_outline(
     """
     theta = np.linspace(0, 2 * np.pi, VERTICES, endpoint=False)
     orders = np.arange(2, 7)
-    amplitudes = rng.normal(0, irregularity, orders.size) * 1.6 / orders
+    amplitudes = rng.normal(0, irregularity, orders.size) * 4.5 / orders**2
     phases = rng.uniform(0, 2 * np.pi, orders.size)
     wobble = 1 + (amplitudes[:, None] * np.cos(orders[:, None] * theta + phases[:, None])).sum(axis=0)
     wobble = np.clip(wobble, 0.45, 1.7)

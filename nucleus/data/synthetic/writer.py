@@ -8,7 +8,8 @@ import threading
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
-from contextlib import contextmanager, nullcontext
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing import connection
 from pathlib import Path
@@ -17,8 +18,10 @@ from typing import NamedTuple
 import cv2
 from tqdm import tqdm
 
+from nucleus.data.lock import only_writer
 from nucleus.data.synthetic.fields import first_image_of_field, kind_of_field, make_field
 from nucleus.data.synthetic.layout import (
+    PARTIAL,
     SOLUTION,
     SOLUTION_HEADER,
     Recipe,
@@ -102,22 +105,22 @@ def write_synthetic(
         What was written.
 
     Raises:
-        InputError: a number out of range, or a root that holds another data set or cannot be written.
+        InputError: a number out of range, a root that holds another data set, is being written by another process or
+            cannot be written, or a worker that was killed.
     """
     root = Path(root)
     counts = {"train": images, "test": max(1, images // 10) if test_images is None else test_images}
-    limits = {"images": (images, 1), "seed": (seed, 0), "test-images": (counts["test"], 0), "workers": (workers, 1)}
-    for option, (value, least) in {**limits, "max-size": (max_size or SMALLEST_SIZE, SMALLEST_SIZE)}.items():
-        if value < least:
-            raise InputError(f"--{option}", expected=f"at least {least}", found=str(value))
+    _at_least(("--images", images, 1), ("--test-images", counts["test"], 0), ("--seed", seed, 0))
+    _at_least(("--workers", workers, 1), ("--max-size", SMALLEST_SIZE if max_size is None else max_size, SMALLEST_SIZE))
     recipe = Recipe(seed, max_size)
     tally = {"written": 0, "kept": 0, "nuclei": 0}
     try:
-        finished = claim_root(root, recipe, counts)
         with (
+            only_writer(root),
             _process_pool(workers) as pool,
-            tqdm(total=sum(counts.values()), unit="image", disable=not progress) as bar,
+            tqdm(total=sum(counts.values()), unit="image", mininterval=0.5, disable=not progress) as bar,
         ):
+            finished = claim_root(root, recipe, counts)
 
             def write_part(part: str) -> Iterator[Done]:
                 jobs = _jobs(root, recipe, part, counts[part], solution=part == "test" and not finished)
@@ -127,22 +130,35 @@ def write_synthetic(
                     bar.update(done.written + done.kept)
                     yield done
 
-            for _ in write_part("train"):
-                pass
-            _write_solution(root / SOLUTION, write_part("test"), keep=finished)
-        finish_root(root, recipe, counts)
+            deque(write_part("train"), maxlen=0)
+            _write_solution(root, write_part("test"), keep=finished)
+            finish_root(root, recipe, counts)
     except OSError as error:
         raise InputError(error.filename or root, expected="a folder that can be written to",
                          found=error.strerror or str(error), remedy="Run it again to go on.") from error  # fmt: skip
+    except BrokenProcessPool as error:
+        raise InputError(root, expected="workers that live", found="one that was killed",
+                         remedy="Run it again, with fewer --workers if memory ran out.") from error  # fmt: skip
     return Summary(root, **tally)
 
 
-def _write_solution(path: Path, results: Iterable[Done], keep: bool) -> None:
+def _at_least(*options: tuple[str, int, int]) -> None:
+    for option, value, least in options:
+        if value < least:
+            raise InputError(option, expected=f"at least {least}", found=str(value))
+
+
+def _write_solution(root: Path, results: Iterable[Done], keep: bool) -> None:
     """Stream the lines of the solution into the file, or only run the jobs if it is to be kept."""
-    with nullcontext(Path(os.devnull)) if keep else atomic_write(path) as temporary, temporary.open("w") as file:
+    if keep:
+        deque(results, maxlen=0)
+        return
+    filling = root / PARTIAL / SOLUTION  # so that a killed run leaves nothing in the root
+    with atomic_write(filling) as temporary, temporary.open("w", encoding="ascii") as file:
         file.write(",".join(SOLUTION_HEADER) + "\n")
         for done in results:
             file.write(done.solution)
+    filling.replace(root / SOLUTION)
 
 
 def _jobs(root: Path, recipe: Recipe, part: str, count: int, solution: bool) -> Iterator[Job]:
