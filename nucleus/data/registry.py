@@ -41,20 +41,27 @@ def read_registry(root: str | Path) -> dict[str, Entry]:
     Raises:
         InputError: the file is no registry.
     """
-    path = Path(root) / REGISTRY
+    folder = Path(root)
+    return {
+        name: Entry(folder / entry["json_file"], folder / entry["image_root"])
+        for name, entry in sorted(_read(folder / REGISTRY).items())
+    }
+
+
+def _read(path: Path) -> dict[str, dict[str, str]]:
     if not path.exists():
         return {}
-    shape = 'a JSON object {"NAME": {"json_file": path, "image_root": path}, ...}'
     try:
         content = json.loads(path.read_bytes())
         return {
-            name: Entry(path.parent / entry["json_file"], path.parent / entry["image_root"])
-            for name, entry in sorted(content.items())
+            name: {"json_file": str(entry["json_file"]), "image_root": str(entry["image_root"])}
+            for name, entry in content.items()
         }
     except OSError as error:
         raise InputError(path, expected="a readable file", found=error.strerror or str(error)) from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(path, expected=shape, found=f"{type(error).__name__}: {error}"[:120],
+        raise InputError(path, expected='a JSON object {"NAME": {"json_file": path, "image_root": path}, ...}',
+                         found=f"{type(error).__name__}: {error}"[:120],
                          remedy="Mend the file, or delete it and run `nucleus convert` again.") from error  # fmt: skip
 
 
@@ -88,13 +95,9 @@ def register_set(root: str | Path, name: str, json_file: str | Path, image_root:
     """
     check_name(name)
     with only_writer(root, wait=True):
-        entries = read_registry(root)
-        entries[name] = Entry(Path(json_file).resolve(), Path(image_root).resolve())
-        content = {
-            key: {"json_file": str(entry.json_file), "image_root": str(entry.image_root)}
-            for key, entry in sorted(entries.items())
-        }
         path = Path(root) / REGISTRY
+        content = _read(path)
+        content[name] = {"json_file": str(Path(json_file).resolve()), "image_root": str(Path(image_root).resolve())}
         with atomic_write(path) as temporary:
-            temporary.write_text(json.dumps(content, indent=2) + "\n")
+            temporary.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n")
     return path

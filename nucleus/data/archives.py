@@ -1,0 +1,167 @@
+"""Files of a data set, in a zip archive or in a folder, behind one interface; and writing them to disk safely.
+
+A *name* is a file's path inside the archive or folder, with forward slashes.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+import zipfile
+import zlib
+from pathlib import Path, PurePosixPath
+from typing import Protocol
+
+from nucleus.data.repairs import Repairs
+from nucleus.errors import InputError
+
+LARGEST_FILE = 1 << 30  # bytes, unpacked; a larger entry is a mistake or an attack
+PARTIAL = ".part"
+READ_ERRORS = (OSError, EOFError, RuntimeError, NotImplementedError, zipfile.BadZipFile, zlib.error)
+
+
+class Source(Protocol):
+    """Where files come from. It can be sent to another process."""
+
+    path: Path
+    names: list[str]  # of the files, ascending
+    folders: set[str]  # names of the folders, without slash at the end; may lack folders that hold files
+
+    def read(self, name: str) -> bytes:
+        """The whole content of a file.
+
+        Raises:
+            InputError: the file is damaged or cannot be read.
+        """
+        ...
+
+
+def open_source(path: Path, repairs: Repairs) -> Source:
+    """Open a zip archive or a folder.
+
+    Args:
+        path: an existing archive or folder.
+        repairs: takes the entries of the archive that are unsafe or doubled.
+
+    Raises:
+        InputError: the archive is damaged as a whole, or, if `repairs` is strict, has such an entry.
+    """
+    return FolderSource(path) if path.is_dir() else ArchiveSource(path, repairs)
+
+
+class FolderSource:
+    """The files below a folder. Hidden files and folders are passed over."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.names: list[str] = []
+        self.folders: set[str] = set()
+        for folder, children, files in os.walk(path):
+            children[:] = [child for child in children if not child.startswith(".")]
+            here = Path(folder).relative_to(path)
+            self.folders.update((here / child).as_posix() for child in children)
+            self.names += [(here / file).as_posix() for file in files if not file.startswith(".")]
+        self.names.sort()
+
+    def read(self, name: str) -> bytes:
+        """The whole content of a file."""
+        try:
+            return (self.path / name).read_bytes()
+        except OSError as error:
+            raise _unreadable(self.path, name, error) from error
+
+
+class ArchiveSource:
+    """The files in a zip archive. Unsafe and doubled entries are left out and counted."""
+
+    def __init__(self, path: Path, repairs: Repairs) -> None:
+        self.path = path
+        self.names: list[str] = []
+        self.folders: set[str] = set()
+        self._zip: zipfile.ZipFile | None = None
+        self._entries: dict[str, zipfile.ZipInfo] = {}
+        for entry in self._open().infolist():
+            reason = why_unsafe(entry)
+            if reason:
+                repairs.add("unsafe_archive_entry", f"{path.name}/{entry.filename}", reason)
+            elif entry.is_dir():
+                self.folders.add(entry.filename.rstrip("/"))
+            elif entry.filename in self._entries:
+                repairs.add("duplicated_id", f"{path.name}/{entry.filename}", "the same entry twice")
+            elif not any(part.startswith((".", "__MACOSX")) for part in PurePosixPath(entry.filename).parts):
+                self._entries[entry.filename] = entry
+        self.names = sorted(self._entries)
+
+    def _open(self) -> zipfile.ZipFile:
+        if self._zip is None:
+            try:
+                self._zip = zipfile.ZipFile(self.path)
+            except (OSError, ValueError, zipfile.BadZipFile) as error:
+                raise InputError(self.path, expected="a whole zip archive", found=str(error)[:120],
+                                 remedy="It may be truncated: delete it and copy or download it again.",
+                                 ) from error  # fmt: skip
+        return self._zip
+
+    def read(self, name: str) -> bytes:
+        """The whole content of a file, its CRC checked."""
+        try:
+            return self._open().read(self._entries[name])
+        except READ_ERRORS as error:
+            raise _unreadable(self.path, name, error) from error
+
+    def __getstate__(self) -> dict[str, object]:
+        return self.__dict__ | {"_zip": None}  # an open file cannot go to another process; it is opened again there
+
+
+def why_unsafe(entry: zipfile.ZipInfo) -> str | None:
+    """Why an entry must not be extracted, or None if it may.
+
+    It must not leave the target folder by its name, be anything but a file or a folder, or be absurdly large.
+    """
+    name = entry.filename
+    if name.startswith(("/", "\\")) or re.match(r"[A-Za-z]:", name):
+        return "an absolute path"
+    if "\\" in name or ".." in PurePosixPath(name).parts:
+        return "a path that leaves the folder"
+    if any(ord(character) < 32 for character in name):
+        return "a control character in its name"
+    kind = stat.S_IFMT(entry.external_attr >> 16)
+    if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
+        return "a link or a device"
+    if entry.file_size > LARGEST_FILE:
+        return f"{entry.file_size} bytes"
+    return None
+
+
+def _unreadable(path: Path, name: str, error: BaseException) -> InputError:
+    found = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return InputError(path / name, expected="a readable file", found=found[:120], remedy="Copy or download it again.")
+
+
+def install(content: bytes, target: Path) -> None:
+    """Write a file unless it is there already with the same content.
+
+    A killed run leaves the old file, the new one or none, and a partial file that the next run writes anew.
+
+    Args:
+        content: of the file.
+        target: where; its folder must exist.
+
+    Raises:
+        OSError: the disk is full or not writable.
+    """
+    try:
+        if target.stat().st_size == len(content) and target.read_bytes() == content:
+            return
+    except FileNotFoundError:
+        pass
+    # One name for all runs, so that a killed run's partial file is found again; without fsync, which would cost more
+    # than all the rest for 30,000 small files: after a power cut the next run compares the content.
+    partial = target.with_name(f".{target.name}{PARTIAL}")
+    try:
+        partial.write_bytes(content)
+        partial.replace(target)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
