@@ -120,6 +120,7 @@ class NucleusTrainer(DefaultTrainer):
             str(Path(cfg.OUTPUT_DIR) / "evaluation" / dataset_name),
             score_threshold=cfg.TEST.SCORE_THRESHOLD,
             max_detections=cfg.TEST.DETECTIONS_PER_IMAGE,
+            panels=cfg.TEST.PANELS,
         )
 
     @classmethod

@@ -20,6 +20,7 @@ from detectron2.utils import comm
 from nucleus.errors import InputError
 from nucleus.evaluation.coco_ap import coco_average_precision
 from nucleus.evaluation.image_scores import INSTANCE_SCORES, SEED_PROTOCOL_SCORES, ImageScores, score_image
+from nucleus.evaluation.panels import error_panel, worst_to_best
 from nucleus.evaluation.summary import OVERALL, ScoredImage, Summary, by_modality, summarize
 from nucleus.evaluation.table import AGGREGATIONS, format_table, write_scores
 from nucleus.formats.atomic import atomic_write
@@ -27,6 +28,7 @@ from nucleus.formats.coco import NUCLEUS, read_coco
 from nucleus.masks.mask_stack import encode_stack
 from nucleus.masks.resolve_overlaps import MIN_LEFTOVER, label_image_from_scored
 from nucleus.masks.rle import coco_area, label_image_from_coco
+from nucleus.visualization.panel import save_panels
 
 logger = logging.getLogger(__name__)
 
@@ -55,6 +57,7 @@ class NucleusEvaluator(DatasetEvaluator):
         score_threshold: lowest score, in [0, 1], of a detection that becomes a nucleus.
         max_detections: highest-scored detections of an image that count for COCO AP.
         min_leftover: see `nucleus.masks.resolve_overlaps`.
+        panels: how many images, from the worst to the best, are drawn in panels.png.
 
     Raises:
         InputError: the data set has no COCO file, or it cannot be read.
@@ -68,6 +71,7 @@ class NucleusEvaluator(DatasetEvaluator):
         score_threshold: float = 0.5,
         max_detections: int = 1000,
         min_leftover: int = MIN_LEFTOVER,
+        panels: int = 0,
     ) -> None:
         json_file = MetadataCatalog.get(dataset_name).get("json_file")
         if json_file is None:
@@ -79,6 +83,7 @@ class NucleusEvaluator(DatasetEvaluator):
         self.score_threshold = score_threshold
         self.max_detections = max_detections
         self.min_leftover = min_leftover
+        self.panels = panels
 
         coco = read_coco(json_file)
         self._images = {image["id"]: image for image in coco["images"]}
@@ -123,9 +128,7 @@ class NucleusEvaluator(DatasetEvaluator):
         boxes = instances.pred_boxes.tensor.numpy().astype(np.float64)
         scores = instances.scores.tolist()
         rles = encode_stack(np.asarray(instances.pred_masks, dtype=bool).reshape(-1, *size), boxes)
-        predicted, dropped = label_image_from_scored(
-            rles, scores, *size, score_threshold=self.score_threshold, min_leftover=self.min_leftover
-        )
+        predicted, dropped = self._label_image(rles, scores, size)
         results = [
             {
                 "image_id": image_id,
@@ -138,6 +141,13 @@ class NucleusEvaluator(DatasetEvaluator):
         ]
         truth = label_image_from_coco(self._truth_rles[image_id], *size)
         return Evaluated(score_image(truth, predicted), results, dropped)
+
+    def _label_image(
+        self, rles: Sequence[dict[str, Any]], scores: Sequence[float], size: tuple[int, int]
+    ) -> tuple[np.ndarray, int]:
+        return label_image_from_scored(
+            rles, scores, *size, score_threshold=self.score_threshold, min_leftover=self.min_leftover
+        )
 
     def evaluate(self) -> OrderedDict[str, dict[str, float]]:
         """Bring the images of all processes together, log the table and write the files.
@@ -169,6 +179,8 @@ class NucleusEvaluator(DatasetEvaluator):
                     self.dataset_name, self.score_threshold, dropped, format_table(summaries))  # fmt: skip
         if self.output_dir is not None:
             self._write(scored, summaries, results, dropped)
+            if self.panels:
+                self._draw(evaluated)
         overall = summaries[OVERALL]
         return OrderedDict(
             nucleus=_flat(overall, INSTANCE_SCORES),
@@ -217,6 +229,23 @@ class NucleusEvaluator(DatasetEvaluator):
         with atomic_write(self.output_dir / "coco_instances_results.json") as temporary:
             temporary.write_text(json.dumps(results), encoding="utf-8")
         logger.info("Written to %s: scores.json, scores.csv, images.csv, coco_instances_results.json", self.output_dir)
+
+    def _draw(self, evaluated: Mapping[int, Evaluated]) -> None:
+        assert self.output_dir is not None
+        root = Path(MetadataCatalog.get(self.dataset_name).image_root)
+        ids = list(self._images)
+        drawn = []
+        for position in worst_to_best([evaluated[image_id].scores.objects.dsb_score for image_id in ids], self.panels):
+            image = self._images[ids[position]]
+            size = (image["height"], image["width"])
+            results = evaluated[ids[position]].results
+            truth = label_image_from_coco(self._truth_rles[ids[position]], *size)
+            predicted, _ = self._label_image([r["segmentation"] for r in results], [r["score"] for r in results], size)
+            name = f"{Path(image['file_name']).stem[:16]} ({image.get('modality') or 'unknown'})"
+            drawn.append(error_panel(root / image["file_name"], truth, predicted, name))
+        title = f"{self.dataset_name}, from the worst image to the best"
+        path = save_panels(self.output_dir / "panels.png", drawn, title)
+        logger.info("Pictures of %d images: %s", len(drawn), path)
 
 
 def _as_nucleus(annotation: Mapping[str, Any]) -> dict[str, Any]:
