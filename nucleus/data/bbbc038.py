@@ -1,4 +1,4 @@
-"""The layout of BBBC038: which file is the image of an ImageId, which are its masks, which lines of the solution it has.
+"""The layout of BBBC038: which file is the image of an ImageId, which are its masks, which lines of the CSV are its.
 
 ```
 stage1_train/ImageId/images/ImageId.png      stage1_train/ImageId/masks/*.png, one a nucleus

@@ -143,9 +143,7 @@ class ImageConverter:
         return self.sources[part].path == self.root / part
 
 
-def _take_rows(
-    rows: Sequence[RunRow], height: int, width: int, masks: MaskCollector, repairs: Repairs
-) -> None:
+def _take_rows(rows: Sequence[RunRow], height: int, width: int, masks: MaskCollector, repairs: Repairs) -> None:
     for row in rows:
         where = f"{SOLUTION} line {row.line}"
         if row.fault is not None:

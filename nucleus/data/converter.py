@@ -58,8 +58,8 @@ def prepare(
     """Convert BBBC038, or a set in its layout, to COCO files.
 
     Writes `ROOT/stage1_train`, `ROOT/stage1_test` and `ROOT/stage1_solution.csv` (unless they are the source),
-    `ROOT/annotations/bbbc038_{train,val,trainval,test}.json` and `ROOT/annotations/report.json`. The same input gives the
-    same bytes, whatever the number of workers and whatever an earlier run left behind: a killed run is completed.
+    `ROOT/annotations/bbbc038_{train,val,trainval,test}.json` and `ROOT/annotations/report.json`. The same input gives
+    the same bytes, whatever the number of workers and whatever an earlier run left behind: a killed run is completed.
 
     An image has the same id in train, val and trainval.
 
@@ -89,7 +89,8 @@ def prepare(
                 temporary.write_text(json.dumps(report, indent=1) + "\n")
     except OSError as error:
         full = error.errno in NO_ROOM
-        raise InputError(error.filename or root, expected="room to write" if full else "a folder that can be written to",
+        raise InputError(error.filename or root,
+                         expected="room to write" if full else "a folder that can be written to",
                          found=error.strerror or str(error),
                          remedy="Free some and run it again: what is written stays." if full else "",
                          ) from error  # fmt: skip

@@ -1,4 +1,4 @@
-"""Fetching files over HTTP so that a cut connection or a killed run costs nothing: what came is kept and gone on from."""
+"""Fetching files over HTTP so that a cut connection or a killed run costs nothing: a later one goes on from there."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ class RemoteFile:
     sha256: str | None = None
 
 
-# The publisher gives no checksums, and the archives have been replaced before, so that none are fixed here: the size that
-# the server announces and the CRCs inside the archives are checked.
+# The publisher gives no checksums, so that none are fixed here: the size that the server announces and the CRCs inside
+# of the archives are checked.
 BBBC038_FILES = (RemoteFile("stage1_train.zip"), RemoteFile("stage1_test.zip"), RemoteFile("stage1_solution.csv"))
 
 

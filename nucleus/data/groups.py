@@ -5,9 +5,9 @@ used here:
 
 - *border*: the outermost row or column of pixels of one side of an image.
 - *seam*: the end (right or bottom border) of one image beside the start (left or top border) of another.
-- *cost* of a seam: the mean squared step from border to border, divided by the mean squared step from each border to the
-  line of pixels just inside. Across a true seam one pixel follows the next as anywhere else in the picture, so that its
-  cost is about 1; between strangers it grows with the contrast of the images.
+- *cost* of a seam: the mean squared step from border to border, divided by the mean squared step from each border to
+  the line of pixels just inside. Across a true seam one pixel follows the next as anywhere else in the picture, so that
+  its cost is about 1; between strangers it grows with the contrast of the images.
 - *rival* of a seam: any other seam that one of its two borders could have, with every other image, and with every
   border read backwards, which resembles the border in all but the order of its pixels.
 
@@ -33,7 +33,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-MAXIMUM_COST = 2.5  # true seams that index.csv gives cost 0.3 to 2.0
+MAXIMUM_COST = 2.5  # the seams that index.csv gives cost 0.3 to 2.0
 MARGIN = 2.0
 SQUARE_MARGIN = 1.25
 SHORTEST_BORDER = 64  # pixels; shorter ones resemble each other by chance
@@ -134,9 +134,9 @@ class _Seams:
         self.lines: list[_Lines] = []
         self.lines_of = np.full(len(ends), -1)  # which of `lines` an image is in, -1 for none, and in what row
         self.row_of = np.zeros(len(ends), dtype=np.int64)
-        for length in np.unique(lengths[lengths >= SHORTEST_BORDER]):
+        for length in sorted(set(lengths[lengths >= SHORTEST_BORDER].tolist())):
             members = np.flatnonzero(lengths == length)
-            lines = _Lines(members, [ends[i] for i in members], [starts[i] for i in members])
+            lines = _Lines(members, [ends[i] for i in members.tolist()], [starts[i] for i in members.tolist()])
             self.lines_of[members], self.row_of[members] = len(self.lines), np.arange(len(members))
             self.lines.append(lines)
             for first, second in lines.clear_seams():
@@ -160,7 +160,7 @@ class _Seams:
         return not known
 
     def neighbours(self, image: int, follows: bool, limit: float) -> tuple[np.ndarray, np.ndarray]:
-        """Images that could follow (or, if not `follows`, precede) an image at a cost up to the limit, and the costs."""
+        """Images that could follow (or else precede) an image at a cost up to the limit, and the costs."""
         if self.lines_of[image] < 0:
             return np.zeros(0, dtype=np.int64), np.zeros(0)
         lines, row = self.lines[self.lines_of[image]], self.row_of[[image]]

@@ -64,16 +64,17 @@ class MaskCollector:
             return
         if mask.dtype != np.uint8:
             mask = self._binary(mask, name) if mask.any() else mask.astype(np.uint8)
-        left, top, width, height = box = cv2.boundingRect(mask)
+        left, top, width, height = cv2.boundingRect(mask)
         if width == 0:
             self._repairs.add("empty_mask", name, "no pixel above 0")
             return
         window = mask[top : top + height, left : left + width]
         if cv2.countNonZero(window) != np.count_nonzero(window == window.max()):
             mask = self._binary(mask, name)
-            left, top, width, height = box = cv2.boundingRect(mask)
+            left, top, width, height = cv2.boundingRect(mask)
             window = mask[top : top + height, left : left + width]
-        nucleus = nucleus_from_mask(mask, (left, top, width, height))
+        box = (left, top, width, height)
+        nucleus = nucleus_from_mask(mask, box)
         if nucleus.counts in self._known:
             self._repairs.add("duplicated_mask", name, f"the same pixels as {self._known[nucleus.counts]}")
             return
@@ -88,7 +89,7 @@ class MaskCollector:
             self._repairs.add("non_binary_mask", name, f"{len(np.unique(mask[mask > 0]))} values above 0")
         return (mask >= (peak + 1) // 2).astype(np.uint8)
 
-    def _claim(self, window: np.ndarray, box: tuple[int, ...], name: str) -> None:
+    def _claim(self, window: np.ndarray, box: tuple[int, int, int, int], name: str) -> None:
         """Give the mask the pixels that no earlier one holds, and count the others."""
         left, top, width, height = box
         owners = self._owner[top : top + height, left : left + width]

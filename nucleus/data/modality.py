@@ -4,15 +4,15 @@ The five kinds are those of the 2018 Data Science Bowl (Caicedo et al. 2019, "Nu
 experiments"). The rule asks three questions, each of one number; the values below are those of BBBC038's 729 images.
 
 1. Is the background dark? The *background* is the median over the pixels of their brightest channel, 0 to 255.
-   Fluorescent images have at most 52, all others 167 to 234; dark is below `DARK_BACKGROUND`.
+   Fluorescent images have at most 52, all others 176 to 240; dark is below `DARK_BACKGROUND`.
    A dark image is fluorescent: *large* if the median nucleus is `LARGE_DIAMETER` pixels wide or more (the diameter of
    the circle of equal area). Image medians have two peaks, at 12 and at 48 pixels, and few values around 32.
    An image without nuclei is taken for the commoner kind, small.
 2. Is a bright image grey? A pixel is *coloured* if its channels differ by more than `COLOURED` grey levels. Grey-scale
    tissue has no coloured pixel, the others 7 % at least; grey is less than `COLOURED_SHARE` of the image.
 3. Is a coloured image pink? A pixel is *pink* if its red exceeds its blue by `RED_OVER_BLUE` and its green by
-   `RED_OVER_GREEN`: eosin, which stains what is not nucleus in H&E. Pink-and-purple tissue has 16 to 58 % of them, purple
-   tissue 0.2 % at most; pink is `PINK_SHARE` of the image or more.
+   `RED_OVER_GREEN`: eosin, which stains what is not nucleus in H&E. Pink-and-purple tissue has 16 to 58 % of them,
+   purple tissue 0.2 % at most; pink is `PINK_SHARE` of the image or more.
 
 Against the colours of `index.csv` (foreground on background): all 594 white-on-black images are fluorescent, all 16
 black-on-white ones grey-scale tissue, all 119 with a purple foreground one of the two other tissues. Purple on white or

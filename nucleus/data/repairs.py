@@ -1,7 +1,7 @@
 """What is wrong with a data set, and what is done about it.
 
-Every kind of bad input has a name here, and one thing that happens to it: nothing is mended in silence. `--strict` stops
-at the first.
+Every kind of bad input has a name here, and one thing that happens to it: nothing is mended in silence. `--strict`
+stops at the first.
 """
 
 from __future__ import annotations

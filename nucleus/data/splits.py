@@ -1,8 +1,8 @@
 """The validation split: fixed, stratified by modality, never through a field of view.
 
 Each group belongs to the stratum of its commonest modality (the first by name if two are equally common). Within a
-stratum the groups are put in the order of the SHA-256 of their names, and go to validation one after the other as long as
-validation does not come to hold more than `VALIDATION_SHARE` of the stratum's images; a group too large for what is
+stratum the groups are put in the order of the SHA-256 of their names, and go to validation one after the other as long
+as validation does not come to hold more than `VALIDATION_SHARE` of the stratum's images; a group too large for what is
 left is passed over. So the split depends on the names of the groups alone: on no library's random numbers, and not on
 the order of the files. A stratum whose groups are all larger than its share has no validation images: BBBC038's one
 field of pink-and-purple tissue is trained on.

@@ -58,7 +58,8 @@ def read_kaggle_csv(path: str | Path) -> list[RunRow]:
             header = next(reader, [])
             missing = [name for name in ("ImageId", "EncodedPixels") if name not in header]
             if missing:
-                raise InputError(path, expected=f"a column {missing[0]}", found=f"the columns {', '.join(header)[:120]}")
+                found = f"the columns {', '.join(header)[:120]}"
+                raise InputError(path, expected=f"a column {missing[0]}", found=found)
             return [_row(reader.line_num, header, fields) for fields in reader if fields]
     except OSError as error:
         raise InputError(path, expected="a readable CSV file", found=error.strerror or str(error)) from error
