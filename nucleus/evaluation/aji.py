@@ -1,7 +1,8 @@
 """Aggregated Jaccard index: one ratio of pixels that punishes bad shapes, missed, merged and invented nuclei at once.
 
 Kumar et al. 2017, "A Dataset and a Technique for Generalized Nuclear Segmentation for Computational Pathology", IEEE
-Transactions on Medical Imaging 36(7), algorithm 1.
+Transactions on Medical Imaging 36(7), algorithm 1, as in the authors' own `Aggregated_Jaccard_Index_v1_0.m`. Others
+take the largest intersection instead of the largest IoU (cellseg-metrics), or match one to one (AJI+).
 """
 
 from __future__ import annotations
