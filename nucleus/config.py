@@ -112,7 +112,7 @@ def _unknown_key(cfg: CfgNode, message: str, where: str) -> InputError:
 
 
 def _flat_keys(node: CfgNode, prefix: str = "") -> list[str]:
-    keys = []
+    keys: list[str] = []
     for name, value in node.items():
         keys += _flat_keys(value, f"{prefix}{name}.") if isinstance(value, CfgNode) else [prefix + name]
     return keys

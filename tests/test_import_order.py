@@ -26,6 +26,7 @@ ORDER = (
     "engine",
     "app",
     "cli",
+    "__main__",
 )
 # What may import torch or Detectron2 at any line. The doors (`app`, `cli`) may, but inside functions only.
 WITH_TORCH = (

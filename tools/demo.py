@@ -35,7 +35,7 @@ def main() -> int:
     shutil.rmtree(TRAINING, ignore_errors=True)  # the data are kept and found again, the training starts anew
     for number, (title, command) in enumerate(STEPS, start=1):
         print(f"\n== {number}/{len(STEPS)} {title}: nucleus {command}", flush=True)
-        code = subprocess.run([sys.executable, "-m", "nucleus.cli.main", *command.split()]).returncode
+        code = subprocess.run([sys.executable, "-m", "nucleus", *command.split()]).returncode
         if code:
             print(f"make demo: step {number} ended with exit code {code}; its reason stands above", file=sys.stderr)
             return code

@@ -49,7 +49,3 @@ def run_command(name: str, arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print(f"nucleus {name}: stopped", file=sys.stderr)
         return 130
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -7,6 +7,7 @@ from detectron2.engine import HookBase
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
+Tensors = tuple[torch.Tensor, ...] | list[torch.Tensor]
 WARM_UP = 10  # averaging starts fast and slows down: after n steps the decay is at most (1 + n) / (WARM_UP + n)
 
 
@@ -22,7 +23,7 @@ def build_ema(model: nn.Module, decay: float) -> AveragedModel:
     """
 
     @torch.no_grad()
-    def average(averages: list[torch.Tensor], current: list[torch.Tensor], steps: torch.Tensor | int) -> None:
+    def average(averages: Tensors, current: Tensors, steps: torch.Tensor | int) -> None:
         weight = 1 - min(decay, (1 + int(steps)) / (WARM_UP + int(steps)))
         floating = [(a, c) for a, c in zip(averages, current, strict=True) if a.is_floating_point()]
         if floating:

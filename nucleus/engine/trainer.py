@@ -70,16 +70,9 @@ class NucleusTrainer(DefaultTrainer):
 
     def __init__(self, cfg: CfgNode) -> None:
         super().__init__(cfg)
-        stock = self._trainer
-        self._trainer = TrainingStep(
-            stock.model, stock.data_loader, stock.optimizer, _dtype(cfg.SOLVER.AUTOCAST), cfg.SOLVER.CLIP_TOTAL_NORM
+        self._trainer: SimpleTrainer = TrainingStep(
+            self.model, self.data_loader, self.optimizer, _dtype(cfg.SOLVER.AUTOCAST), cfg.SOLVER.CLIP_TOTAL_NORM
         )
-
-    def resume_or_load(self, resume: bool = True) -> None:
-        """Resume, or load MODEL.WEIGHTS; the average then starts from the weights that were loaded."""
-        super().resume_or_load(resume)
-        if self.ema is not None and self.start_iter == 0:
-            self.ema.module.load_state_dict(self._bare_model().state_dict())
 
     def build_hooks(self) -> list[HookBase]:
         """Detectron2's hooks, and the average of the weights, which is then what is evaluated."""
@@ -100,7 +93,8 @@ class NucleusTrainer(DefaultTrainer):
         return self._last_eval_results
 
     def _bare_model(self) -> nn.Module:
-        return getattr(self.model, "module", self.model)
+        model: nn.Module = self.model
+        return model.module if isinstance(model, nn.parallel.DistributedDataParallel) else model
 
     @classmethod
     def build_train_loader(cls, cfg: CfgNode) -> Any:

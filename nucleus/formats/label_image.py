@@ -28,7 +28,7 @@ def read_label_image(path: str | Path) -> np.ndarray:
     path = Path(path)
     try:
         if path.suffix.lower() in TIFF_SUFFIXES:
-            labels = tifffile.imread(path, key=0)
+            labels: np.ndarray | None = tifffile.imread(path, key=0)
         else:
             labels = cv2.imdecode(np.frombuffer(path.read_bytes(), dtype=np.uint8), cv2.IMREAD_UNCHANGED)
     except (OSError, ValueError, IndexError, KeyError, cv2.error, tifffile.TiffFileError) as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from typing import Any
 
 import timm
 import torch
@@ -42,8 +43,8 @@ class TimmBackbone(Backbone):
                 found=name,
                 remedy=f"Near: {', '.join(near)}" if near else "See timm.list_models().",
             )
-        self.features = timm.create_model(name, features_only=True, pretrained=False)
-        info = self.features.feature_info
+        network = timm.create_model(name, features_only=True, pretrained=False)
+        info: Any = network.feature_info
         by_stride = dict(zip(info.reduction(), range(len(info.reduction())), strict=True))
         if not set(STAGES) <= set(by_stride):
             raise InputError(
@@ -55,11 +56,12 @@ class TimmBackbone(Backbone):
         self._out_features = list(self._levels)
         self._out_feature_strides = {STAGES[stride]: stride for stride in STAGES}
         self._out_feature_channels = {stage: info.channels()[level] for stage, level in self._levels.items()}
+        self.features = network
         if weights:
             self._load(name, weights)
         if norm == "FrozenBN":
             # timm's own, since timm fuses activations into its norms, which Detectron2's conversion would drop.
-            self.features = freeze_batch_norm_2d(self.features)
+            self.features = freeze_batch_norm_2d(network)
         elif norm != "BN":
             raise InputError("MODEL.TIMM.NORM", expected="FrozenBN or BN", found=norm)
 

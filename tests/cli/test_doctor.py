@@ -53,7 +53,7 @@ def test_ready_where_everything_is_installed(
 def test_a_bare_python_gets_the_whole_report(tmp_path: Path) -> None:
     """Without any package (-S: no site-packages) it still runs, says what is missing, once what to do, and fails."""
     environment = {"PYTHONPATH": str(REPOSITORY), "PATH": os.environ["PATH"]}
-    command = [sys.executable, "-S", "-m", "nucleus.cli.main", "doctor"]
+    command = [sys.executable, "-S", "-m", "nucleus", "doctor"]
     result = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True)
     assert result.returncode == 1, result.stderr
     lines = result.stdout.splitlines()

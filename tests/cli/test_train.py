@@ -30,7 +30,7 @@ TEST: {{SCORE_THRESHOLD: 0.0, PANELS: 2}}
 def train(config_file, datasets, *arguments):
     """Run `nucleus train` as a user would; returns what it printed, fails on any other exit code than 0."""
     done = subprocess.run(
-        [sys.executable, "-m", "nucleus.cli.main", "train", "--config-file", str(config_file), *map(str, arguments)],
+        [sys.executable, "-m", "nucleus", "train", "--config-file", str(config_file), *map(str, arguments)],
         env=os.environ | {"DETECTRON2_DATASETS": str(datasets), "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,

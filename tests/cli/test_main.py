@@ -1,0 +1,39 @@
+import subprocess
+import sys
+
+import pytest
+
+from nucleus import __version__
+from nucleus.cli.main import COMMANDS, main
+
+
+def test_every_command_has_help_and_no_command_lists_them(capsys):
+    for name in COMMANDS:
+        with pytest.raises(SystemExit) as ended:
+            main([name, "--help"])
+        assert ended.value.code == 0
+        assert f"nucleus {name}" in capsys.readouterr().out
+    with pytest.raises(SystemExit) as ended:
+        main(["--help"])
+    listing = capsys.readouterr().out
+    assert ended.value.code == 0 and all(name in listing for name in COMMANDS)
+
+
+def test_an_unknown_command_is_refused_with_the_known_ones(capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["prepair"])
+    assert ended.value.code == 2
+    assert "prepare" in capsys.readouterr().err
+
+
+def test_the_module_runs_as_a_program_and_bad_input_is_exit_code_two(tmp_path):
+    version = subprocess.run([sys.executable, "-m", "nucleus", "--version"], capture_output=True, text=True)
+    assert (version.returncode, version.stdout.strip()) == (0, f"nucleus {__version__}")
+    missing = str(tmp_path / "nothing")
+    failed = subprocess.run(
+        [sys.executable, "-m", "nucleus", "prepare", "--source", missing, "--root", str(tmp_path / "root")],
+        capture_output=True,
+        text=True,
+    )
+    assert failed.returncode == 2
+    assert missing in failed.stderr and "Traceback" not in failed.stderr
