@@ -32,7 +32,6 @@ ORDER = (
 WITH_TORCH = (
     "evaluation.evaluator",
     "data.catalog",
-    "data.augmentation",
     "data.mapper",
     "data.loader",
     "config",
