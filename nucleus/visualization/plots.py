@@ -32,8 +32,10 @@ def sizes_and_counts(data: Mapping[str, ModalityData], title: str = "") -> np.nd
     canvas = FigureCanvasAgg(figure)
     sizes, counts, areas = figure.subplots(1, 3)
     _plot_sizes(sizes, data)
-    _plot_boxes(counts, {name: one.counts for name, one in data.items()}, "nuclei an image")
-    _plot_boxes(areas, {name: one.areas for name, one in data.items()}, "area of a nucleus [pixels]")
+    _plot_boxes(counts, {name: one.counts for name, one in data.items()}, "nuclei an image (the number: median)")
+    _plot_boxes(
+        areas, {name: one.areas for name, one in data.items()}, "area of a nucleus [pixels] (the number: median)"
+    )
     if title:
         figure.suptitle(title, fontweight="bold")
     canvas.draw()
@@ -54,11 +56,10 @@ def _plot_sizes(axes: Axes, data: Mapping[str, ModalityData]) -> None:
         left += images
     names = [f"{height} x {width}" for height, width in frequent] + ["other"]
     axes.set_yticks(range(len(names)), names)
-    for position, bar_end in enumerate(left.tolist()):
+    for position, bar_end in enumerate(left.tolist()[: None if left[-1] else -1]):
         axes.text(bar_end, position, f" {bar_end:.0f}", va="center", fontsize=8)
     axes.set_xlim(0, 1.12 * max(left.max(), 1))
-    if not left[-1]:
-        axes.set_ylim(-0.6, len(frequent) - 0.4)
+    axes.set_ylim(-0.6, len(frequent) + (0.6 if left[-1] or not frequent else -0.4))  # "other" only where there are any
     axes.invert_yaxis()
     axes.set_title("images by height x width [pixels]", fontsize=10)
     axes.grid(axis="x", alpha=0.25)
@@ -67,21 +68,22 @@ def _plot_sizes(axes: Axes, data: Mapping[str, ModalityData]) -> None:
 
 
 def _plot_boxes(axes: Axes, values: Mapping[str, np.ndarray], title: str) -> None:
-    """A box a modality on a logarithmic scale: quartiles, with whiskers from the smallest to the largest."""
+    """A box a modality on a logarithmic scale: quartiles, with whiskers to the extremes; the number is the median."""
     names = [name for name, one in values.items() if (one > 0).any()]
-    if names:
-        boxes = axes.boxplot(
-            [values[name][values[name] > 0] for name in names],
-            orientation="horizontal",
-            whis=(0, 100),
-            patch_artist=True,
-            widths=0.6,
-            medianprops={"color": "black"},
-        )
-        for name, box in zip(names, boxes["boxes"], strict=True):
-            box.set(facecolor=np.array(modality_color(name)) / 255, alpha=0.8)
-        axes.set_yticks(range(1, len(names) + 1), [_words(name) for name in names])
+    if not names:
+        axes.set_axis_off()
+        return
+    for position, name in enumerate(names):
+        least, first, middle, third, most = np.percentile(values[name][values[name] > 0], (0, 25, 50, 75, 100))
+        axes.hlines(position, least, most, color="black", linewidth=1)
+        axes.vlines((least, most), position - 0.15, position + 0.15, color="black", linewidth=1)
+        color = np.array(modality_color(name)) / 255
+        axes.barh(position, third - first, left=first, height=0.6, color=color, edgecolor="black", zorder=2)
+        axes.vlines(middle, position - 0.3, position + 0.3, color="black", linewidth=2)
+        axes.text(most, position, f" {middle:.4g}", va="center", fontsize=8)
+    axes.set_yticks(range(len(names)), [_words(name) for name in names])
     axes.set_xscale("log")
+    axes.margins(x=0.12)
     axes.invert_yaxis()
     axes.set_title(title, fontsize=10)
     axes.grid(axis="x", which="both", alpha=0.25)

@@ -15,6 +15,7 @@ from tabulate import tabulate
 from nucleus.formats.atomic import atomic_write
 from nucleus.formats.coco import rle_from_segmentation
 from nucleus.masks.rle import coco_area
+from nucleus.visualization.colors import MODALITY_COLORS
 
 UNKNOWN = "unknown"  # the modality of images that have none noted
 ALL = "all"
@@ -48,7 +49,7 @@ def by_modality(coco: Mapping[str, Any]) -> dict[str, ModalityData]:
         coco: the content of a COCO file; images may have a key "modality".
 
     Returns:
-        Modality to numbers, most images first.
+        Modality to numbers; BBBC038's five first, in their order.
     """
     areas = areas_by_image(coco)
     images = defaultdict(list)
@@ -61,13 +62,19 @@ def by_modality(coco: Mapping[str, Any]) -> dict[str, ModalityData]:
             np.array([len(areas[image["id"]]) for image in members]),
             np.array([area for image in members for area in areas[image["id"]]], dtype=float),
         )
-        for modality, members in sorted(images.items(), key=lambda item: -len(item[1]))
+        for modality, members in sorted(images.items(), key=lambda item: place_of(item[0]))
     }
 
 
 def modality_of(image: Mapping[str, Any]) -> str:
     """The modality of a COCO image, or "unknown"."""
     return image.get("modality") or UNKNOWN
+
+
+def place_of(modality: str) -> tuple[int, str]:
+    """Where a modality stands in tables and plots, as a key to sort by."""
+    known = list(MODALITY_COLORS)
+    return (known.index(modality) if modality in known else len(known)), modality
 
 
 def areas_by_image(coco: Mapping[str, Any]) -> dict[int, list[float]]:
