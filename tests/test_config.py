@@ -1,21 +1,45 @@
 import json
+from pathlib import Path
 
 import pytest
+import torch
+from detectron2.modeling import build_model
 
+import nucleus.modeling  # noqa: F401  registers the backbones
 from nucleus.config import load_config
 from nucleus.errors import InputError
 
 
-@pytest.fixture(params=["configs/mask_rcnn_R50_FPN.yaml", "configs/quick/mask_rcnn_lite0_FPN.yaml"])
-def config_file(request, pytestconfig):
-    return pytestconfig.rootpath / request.param
+CONFIGS = Path(__file__).parents[1] / "configs"
+SHIPPED = sorted(str(path.relative_to(CONFIGS)) for path in CONFIGS.rglob("*.yaml"))
 
 
-def test_every_shipped_config_loads_and_a_printed_config_reproduces_it(config_file, tmp_path):
+@pytest.fixture(params=["mask_rcnn_R50_FPN.yaml", "quick/mask_rcnn_lite0_FPN.yaml"])
+def config_file(request):
+    return CONFIGS / request.param
+
+
+def test_the_configs_are_found():
+    assert {"Base-Nucleus.yaml", "cascade_mask_rcnn_R50_FPN.yaml", "quick/demo.yaml"} <= set(SHIPPED)
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_every_shipped_config_loads_and_a_printed_config_reproduces_it(name, tmp_path):
+    config_file = CONFIGS / name
     cfg = load_config(config_file)
     (tmp_path / "printed.yaml").write_text(cfg.dump())
     # As JSON, since YAML gives tuples back as lists.
     assert json.dumps(load_config(tmp_path / "printed.yaml")) == json.dumps(cfg)
+
+
+@pytest.mark.parametrize("name", [name for name in SHIPPED if not name.startswith("Base")])
+def test_every_shipped_config_builds_its_model(name):
+    """On the meta device: all layers and shapes, without memory or the time of initialising them."""
+    cfg = load_config(CONFIGS / name, ["MODEL.DEVICE", "meta", "MODEL.TIMM.WEIGHTS", ""])
+    with torch.device("meta"):
+        model = build_model(cfg)
+    assert sum(parameter.numel() for parameter in model.parameters()) > 3e6
+    assert list(model.backbone.output_shape()) == ["p2", "p3", "p4", "p5", "p6"]
 
 
 def test_overrides_win(config_file):
