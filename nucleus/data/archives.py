@@ -162,6 +162,7 @@ def install(content: bytes, target: Path) -> None:
     try:
         partial.write_bytes(content)
         partial.replace(target)
-    except BaseException:
+    except OSError as error:
         partial.unlink(missing_ok=True)
+        error.filename = error.filename or str(target)  # writing to a full disk does not name the file
         raise

@@ -20,9 +20,8 @@ The rule, in three parts:
    costs at most `MAXIMUM_COST` and the cheapest rival square costs `SQUARE_MARGIN` times as much. This finds tiles
    whose borders are nearly empty. It is repeated with what it joins.
 
-On BBBC038 this finds 75 of the 76 groups of `index.csv` whole (of `m062`, whose inner borders are empty, two tiles) and
-puts no two of them together wrongly. It also finds that many of the images that `index.csv` calls single are tiles:
-`datasets/README.md` gives the figures.
+On BBBC038 this finds 75 of the 76 groups of `index.csv` whole; the tiles of the last, `m062`, touch in empty ground. It
+also finds that most of the images that `index.csv` calls single are tiles: `datasets/README.md` gives the figures.
 """
 
 from __future__ import annotations

@@ -252,8 +252,9 @@ def _masks_of_labels(path: Path, height: int, width: int) -> Iterable[Rle]:
     runs = np.stack([starts, stops], axis=1)[order]
     for of_label in np.split(runs, np.flatnonzero(np.diff(columns[starts][order])) + 1):
         if of_label.size:
-            counts = np.diff(of_label.ravel(), prepend=0, append=columns.size)
-            yield rle_from_segmentation({"size": [height, width], "counts": counts.tolist()}, height, width)
+            counts = np.diff(of_label.ravel(), prepend=0, append=columns.size).tolist()
+            counts = counts if counts[-1] else counts[:-1]  # no background after the last pixel
+            yield rle_from_segmentation({"size": [height, width], "counts": counts}, height, width)
 
 
 def _masks_of_coco(job: OwnImage, height: int, width: int) -> tuple[tuple[Rle, int], ...]:

@@ -20,7 +20,7 @@ from nucleus.masks.rle import Rle, runs_from_coco
 NUCLEUS = {"id": 1, "name": "nucleus"}
 KEYS = {
     "images": ("id", "file_name", "height", "width"),
-    "annotations": ("id", "image_id", "category_id", "bbox", "segmentation"),
+    "annotations": ("id", "image_id", "category_id", "segmentation"),
     "categories": ("id", "name"),
 }
 

@@ -1,0 +1,180 @@
+"""Fields of view from the borders of their tiles: cut by hand, and against index.csv of the real data."""
+
+import json
+from collections import Counter, defaultdict
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from nucleus.data.groups import MAXIMUM_COST, SHORTEST_BORDER, _Lines, borders_of, find_groups
+from nucleus.formats.image import read_image
+
+
+def field(seed, height=256, width=256):
+    """Smooth bright blobs on a dark ground with fine noise, uint8 (H, W, 3)."""
+    random = np.random.default_rng(seed)
+    blobs = cv2.GaussianBlur(random.normal(size=(height, width)), (0, 0), 6)
+    noise = cv2.GaussianBlur(random.normal(size=(height, width)), (0, 0), 0.7)
+    grey = np.clip(blobs / blobs.std() * 50 + noise * 4 + 60, 0, 255).astype(np.uint8)
+    return np.repeat(grey[..., None], 3, axis=2)
+
+
+def tiles(image, rows, columns):
+    return [tile for band in np.array_split(image, rows) for tile in np.array_split(band, columns, axis=1)]
+
+
+def groups_of(**images):
+    names = find_groups(list(images), [borders_of(image) for image in images.values()])
+    return dict(zip(images, names, strict=True))
+
+
+def lines(end, start):
+    """Two images with one border each, of which the end of the first and the start of the second are given."""
+    blank = np.zeros_like(end)
+    return _Lines(np.arange(2), [end, blank], [blank, start])
+
+
+def test_the_cost_of_a_seam_by_hand():
+    end = np.zeros((2, 4, 3), np.uint8)
+    start = np.zeros((2, 4, 3), np.uint8)
+    end[0], end[1] = 10, 8  # steps by 2 inside of the first image
+    start[0], start[1] = 13, 17  # by 3 across the seam, by 4 inside of the second
+    cost = lines(end, start).costs(np.array([0]), np.array([1]))[0, 0]
+    assert cost == pytest.approx((9 + 0.25) / ((4 + 16) / 2 + 0.25))
+
+
+def test_a_border_read_backwards_keeps_its_channels():
+    end = np.random.default_rng(0).integers(0, 255, (2, 80, 3), dtype=np.uint8)
+    ends = lines(end, end[:, ::-1])
+    zero, one = np.array([0]), np.array([1])
+    assert ends.costs(zero, one, backwards=True)[0, 0] < 0.01 < ends.costs(zero, one)[0, 0]
+
+
+def test_two_and_four_tiles_are_found_among_strangers():
+    a, b, c, d = tiles(field(1), 2, 2)
+    e, f = tiles(field(2, 128, 256), 1, 2)
+    found = groups_of(a=a, b=b, c=c, d=d, e=e, f=f, g=field(3, 128, 128), h=field(4, 128, 128))
+    assert found == {"a": "a", "b": "a", "c": "a", "d": "a", "e": "e", "f": "e", "g": "g", "h": "h"}
+
+
+def test_a_large_field_and_one_with_a_missing_tile():
+    found = groups_of(**{f"{i:02}": tile for i, tile in enumerate(tiles(field(5, 400, 400), 4, 4))})
+    assert set(found.values()) == {"00"}
+    found = groups_of(**{f"{i:02}": tile for i, tile in enumerate(tiles(field(5, 400, 400), 4, 4)) if i not in (0, 6)})
+    assert set(found.values()) == {"01"}
+
+
+def test_tiles_of_unequal_width():
+    left, middle, right = np.split(field(6, 128, 300), [90, 200], axis=1)
+    assert set(groups_of(a=left, b=middle, c=right).values()) == {"a"}
+
+
+def test_the_order_of_the_images_does_not_matter():
+    images = {f"{i:02}": tile for i, tile in enumerate(tiles(field(7, 384, 384), 3, 3) + tiles(field(8), 2, 2))}
+    shuffled = {name: images[name] for name in np.random.default_rng(0).permutation(list(images))}
+    assert groups_of(**images) == groups_of(**shuffled)
+
+
+def test_empty_borders_join_nothing():
+    dark = np.zeros((128, 128), np.uint8)
+    spots = [dark.copy() for _ in range(6)]
+    for index, spot in enumerate(spots):
+        spot[40 + index : 60, 50:70] = 200
+    assert groups_of(**{str(i): spot for i, spot in enumerate(spots)}) == {str(i): str(i) for i in range(6)}
+    noisy = [np.random.default_rng(i).integers(0, 3, (128, 128), dtype=np.uint8) for i in range(30)]
+    assert len(set(groups_of(**{f"{i:02}": image for i, image in enumerate(noisy)}).values())) == 30
+    assert len(set(groups_of(a=spots[0], b=spots[1]).values())) == 2  # no third one as a rival
+
+
+def test_a_tile_with_an_empty_seam_is_found_by_the_square():
+    image = field(9)
+    image[:110, 124:132] = 20  # the upper two of four tiles touch in an empty strip
+    image[:110, 124:132, :] += np.random.default_rng(0).integers(0, 2, (110, 8, 1), dtype=np.uint8)
+    upper_left, upper_right, lower_left, lower_right = tiles(image, 2, 2)
+    strangers = {f"x{i}": field(20 + i, 128, 128) for i in range(8)}
+    for stranger in strangers.values():
+        stranger[:, :4] = stranger[:, -4:] = 20
+    found = groups_of(a=upper_left, b=upper_right, c=lower_left, d=lower_right, **strangers)
+    assert [found[name] for name in "abcd"] == ["a"] * 4
+    assert all(found[name] == name for name in strangers)
+
+
+def test_equal_images_are_one_group_and_still_find_their_neighbour():
+    left, right = tiles(field(10, 128, 256), 1, 2)
+    assert groups_of(z=left, b=left.copy(), c=right) == {"z": "b", "b": "b", "c": "b"}
+    assert len(set(groups_of(a=left, b=left.astype(np.uint16)).values())) == 2
+
+
+def test_grey_sixteen_bit_and_tiny_images():
+    grey = field(11)[..., 0]
+    assert set(groups_of(**{str(i): tile for i, tile in enumerate(tiles(grey, 2, 2))}).values()) == {"0"}
+    deep = field(12)[..., 0].astype(np.uint16) * 200
+    assert set(groups_of(**{str(i): tile for i, tile in enumerate(tiles(deep, 2, 2))}).values()) == {"0"}
+    small = field(13, SHORTEST_BORDER - 1, 2 * SHORTEST_BORDER)
+    assert len(set(groups_of(**dict(zip("ab", tiles(small, 1, 2), strict=True))).values())) == 2
+    assert groups_of(a=np.zeros((1, 1), np.uint8), b=np.ones((1, 70), np.uint8)) == {"a": "a", "b": "b"}
+    assert find_groups([], []) == []
+
+
+@pytest.fixture(scope="module")
+def real_groups(converted_bbbc038):
+    """The group of every real image, by ImageId."""
+    root, _ = converted_bbbc038
+    found = {}
+    for split in ("trainval", "test"):
+        for image in json.loads((root / "annotations" / f"bbbc038_{split}.json").read_text())["images"]:
+            found[Path(image["file_name"]).stem] = image["group"]
+    return found
+
+
+def test_the_groups_of_index_csv_are_found(real_groups, index_csv):
+    members = defaultdict(set)
+    for image_id, row in index_csv.items():
+        if row["tile"]:
+            members[row["group"]].add(image_id)
+    assert len(members) == 76 and all(len(ids) == 4 for ids in members.values())
+    split = [group for group, ids in members.items() if len({real_groups[image_id] for image_id in ids}) > 1]
+    assert split == ["m062"]  # its four tiles touch in empty ground
+
+
+def test_groups_that_index_csv_does_not_know(real_groups, index_csv):
+    """Their tiles were looked at, laid out by their seams: none shows a seam."""
+    sizes = Counter(Counter(real_groups.values()).values())
+    assert sizes == {1: 143, 2: 19, 3: 9, 4: 108, 5: 1, 8: 6, 12: 3}
+    of_group = defaultdict(set)
+    for image_id, group in real_groups.items():
+        if index_csv[image_id]["tile"]:
+            of_group[group].add(index_csv[image_id]["group"])
+    assert [sorted(known) for known in of_group.values() if len(known) > 1] == [["m009", "m061"]]
+
+
+def test_every_tile_fits_another_of_its_group(real_groups, converted_bbbc038, index_csv):
+    root, _ = converted_bbbc038
+    members = defaultdict(list)
+    for image_id, group in real_groups.items():
+        members[group].append(image_id)
+    for ids in members.values():
+        paths = [root / index_csv[i]["set"] / i / "images" / f"{i}.png" for i in ids if len(ids) > 1]
+        borders = [borders_of(read_image(path)) for path in paths]
+        for mine in borders:
+            assert min(_costs(mine, [other for other in borders if other is not mine])) <= MAXIMUM_COST
+
+
+def _costs(mine, others):
+    """Costs of all seams of an image with others."""
+    for other in others:
+        pairs = (mine.right, other.left), (other.right, mine.left), (mine.bottom, other.top), (other.bottom, mine.top)
+        for end, start in pairs:
+            if end.shape == start.shape:
+                yield lines(end, start).costs(np.array([0]), np.array([1]))[0, 0]
+
+
+def test_fields_that_the_publisher_put_on_both_sides(real_groups, index_csv, converted_bbbc038):
+    sides = defaultdict(set)
+    for image_id, group in real_groups.items():
+        sides[group].add(index_csv[image_id]["set"])
+    both = {group for group, sets in sides.items() if len(sets) == 2}
+    assert len(both) == 2
+    assert both == set(converted_bbbc038[1]["groups across train and test"])
