@@ -21,6 +21,7 @@ from nucleus.visualization.statistics import (
     areas_by_image,
     by_modality,
     modality_of,
+    place_of,
     statistics_table,
     write_statistics,
 )
@@ -99,7 +100,7 @@ def choose_examples(coco: Mapping[str, Any], examples: int) -> dict[str, list[Im
         examples: images of each modality; all of them where there are fewer.
 
     Returns:
-        Modality to images, the modality with the most images first.
+        Modality to images; BBBC038's five first, in their order.
     """
     areas = areas_by_image(coco)
     groups: dict[str, list[Image]] = defaultdict(list)
@@ -107,7 +108,7 @@ def choose_examples(coco: Mapping[str, Any], examples: int) -> dict[str, list[Im
         groups[modality_of(image)].append(image)
     return {
         modality: [images[index] for index in _evenly(len(images), examples)]
-        for modality, images in sorted(groups.items(), key=lambda group: -len(group[1]))
+        for modality, images in sorted(groups.items(), key=lambda group: place_of(group[0]))
     }
 
 

@@ -29,10 +29,10 @@ def coco_of(counts: dict[str, list[int]]) -> dict:
 
 
 def test_examples_go_from_few_nuclei_to_many() -> None:
-    chosen = choose_examples(coco_of({"a": [5, 1, 9, 3, 7], "b": [2, 4]}), 3)
+    chosen = choose_examples(coco_of({"b": [2, 4], "a": [5, 1, 9, 3, 7]}), 3)
     assert list(chosen) == ["a", "b"]
-    assert [image["id"] for image in chosen["a"]] == [1, 0, 2]  # 1, 5 and 9 nuclei
-    assert [image["id"] for image in chosen["b"]] == [5, 6]
+    assert [image["id"] for image in chosen["a"]] == [3, 2, 4]  # 1, 5 and 9 nuclei
+    assert [image["id"] for image in chosen["b"]] == [0, 1]
 
 
 @pytest.mark.parametrize("wanted", [1, 2, 10])

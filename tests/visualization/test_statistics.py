@@ -46,6 +46,15 @@ def test_by_hand() -> None:
     assert (table["all"]["images"], table["all"]["nuclei"], table["all"]["height max"]) == (3, 3, 50)
 
 
+def test_the_five_modalities_come_in_their_order() -> None:
+    names = ["zebra", "grayscale_tissue", "small_fluorescent", "apple", "purple_tissue"]
+    images = [{"id": i, "height": 1, "width": 1, "modality": name} for i, name in enumerate(names)]
+    table = statistics_table(by_modality({"images": images, "annotations": []}))
+    assert [row[0] for row in table] == [
+        "small_fluorescent", "purple_tissue", "grayscale_tissue", "apple", "zebra", "all",
+    ]  # fmt: skip
+
+
 def test_an_area_that_is_not_given_is_counted() -> None:
     mask = np.zeros((10, 20), dtype=bool)
     mask[2:5, 3:9] = True
