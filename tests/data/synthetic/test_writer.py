@@ -129,8 +129,13 @@ def test_a_killed_run_leaves_whole_images_no_workers_and_can_go_on(whole: Path, 
     assert workers
     process.send_signal(signal.SIGKILL)
     process.wait()
-    while any(_alive(pid) for pid in workers):  # they end when they notice; a hang here fails the run
+    left = workers
+    for _ in range(6000):  # they end as soon as they notice; a minute is only there to fail instead of hanging
+        left = [pid for pid in left if _alive(pid)]
+        if not left:
+            break
         time.sleep(0.01)
+    assert not left
 
     finished = digests(folder)
     assert finished.items() < digests(whole / "stage1_train").items()  # some of the images, and all bytes of those
