@@ -9,6 +9,8 @@ import torch
 from detectron2.config import CfgNode
 from detectron2.engine import default_setup, launch
 from detectron2.modeling import build_model
+from detectron2.utils import comm
+from detectron2.utils.logger import setup_logger
 
 import nucleus.modeling  # noqa: F401  registers the backbones
 from nucleus.config import load_config
@@ -46,4 +48,6 @@ def setup(args: argparse.Namespace) -> CfgNode:
         cfg.MODEL.DEVICE = "cpu"
     cfg.freeze()
     default_setup(cfg, args)
+    # Detectron2 sets up the loggers of its own packages; without this the score table would not be printed.
+    setup_logger(cfg.OUTPUT_DIR, distributed_rank=comm.get_rank(), name="nucleus")
     return cfg
