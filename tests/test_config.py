@@ -9,7 +9,6 @@ import nucleus.modeling  # noqa: F401  registers the backbones
 from nucleus.config import load_config
 from nucleus.errors import InputError
 
-
 CONFIGS = Path(__file__).parents[1] / "configs"
 SHIPPED = sorted(str(path.relative_to(CONFIGS)) for path in CONFIGS.rglob("*.yaml"))
 

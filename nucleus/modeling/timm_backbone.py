@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from typing import Any
 
 import timm
@@ -17,6 +18,8 @@ from torch import nn
 from nucleus.errors import InputError
 from nucleus.modeling.pretrained import packaged_imagenet_weights, read_weights
 
+PROBE = (64, 96)  # pixels: two sides, so that a map that is turned or of one fixed size shows
+PREFIXES = ("model.", "module.", "backbone.", "bottom_up.", "features.", "body.", "model.")
 STAGES = {4: "res2", 8: "res3", 16: "res4", 32: "res5"}  # stride in pixels -> Detectron2's name
 logger = logging.getLogger(__name__)
 
@@ -26,11 +29,13 @@ class TimmBackbone(Backbone):
 
     Args:
         name: timm's name of the model.
-        weights: "imagenet" (packaged), "" (random) or a local weights file, loaded by name.
-        norm: "FrozenBN" or "BN".
+        weights: "imagenet" (packaged), "" (random) or a local weights file of timm, torchvision (where the names agree,
+            as for ResNets) or an own checkpoint, loaded by name.
+        norm: "FrozenBN" or "BN"; a model without batch norms takes either.
 
     Raises:
-        InputError: timm does not know the model, or it does not give these strides, or the weights do not fit.
+        InputError: timm does not know the model, or it does not give these strides, or it takes one size of image only,
+            or the weights do not fit.
     """
 
     def __init__(self, name: str, weights: str = "", norm: str = "FrozenBN") -> None:
@@ -43,7 +48,7 @@ class TimmBackbone(Backbone):
                 found=name,
                 remedy=f"Near: {', '.join(near)}" if near else "See timm.list_models().",
             )
-        network = timm.create_model(name, features_only=True, pretrained=False)
+        network = _create(name)
         info: Any = network.feature_info
         by_stride = dict(zip(info.reduction(), range(len(info.reduction())), strict=True))
         if not set(STAGES) <= set(by_stride):
@@ -56,20 +61,50 @@ class TimmBackbone(Backbone):
         self._out_features = list(self._levels)
         self._out_feature_strides = {STAGES[stride]: stride for stride in STAGES}
         self._out_feature_channels = {stage: info.channels()[level] for stage, level in self._levels.items()}
+        # Transformers such as Swin give maps (N, H, W, C).
+        self._channels_last = str(getattr(network, "output_fmt", "NCHW")).rpartition(".")[2] == "NHWC"
         self.features = network
+        self._check_maps(name)
         if weights:
             self._load(name, weights)
         if norm == "FrozenBN":
             # timm's own, since timm fuses activations into its norms, which Detectron2's conversion would drop.
+            # Layer norms and group norms have no statistics to freeze and stay as they are.
             self.features = freeze_batch_norm_2d(network)
         elif norm != "BN":
             raise InputError("MODEL.TIMM.NORM", expected="FrozenBN or BN", found=norm)
 
+    @torch.no_grad()
+    def _check_maps(self, name: str) -> None:
+        """Run once at a size that no model was made for: some models take one size only."""
+        height, width = PROBE
+        self.features.eval()  # so that no statistics of batch norms change
+        try:
+            shapes = {stage: tuple(value.shape[1:]) for stage, value in self(torch.zeros(1, 3, height, width)).items()}
+        except (AssertionError, RuntimeError, ValueError) as error:
+            raise InputError(
+                "MODEL.TIMM.NAME",
+                expected="a model that takes images of any size",
+                found=f"{name}: {' '.join(str(error).split())[:160]}",
+            ) from error
+        self.features.train()
+        promised = {
+            stage: (spec.channels, height // spec.stride, width // spec.stride)
+            for stage, spec in self.output_shape().items()
+        }
+        if shapes != promised:
+            raise InputError(
+                "MODEL.TIMM.NAME", expected=f"feature maps (C, H, W) {promised}", found=f"{name}: {shapes}"
+            )
+
     def _load(self, name: str, weights: str) -> None:
         state = packaged_imagenet_weights(name) if weights == "imagenet" else read_weights(weights)
         wanted = self.features.state_dict()
-        fitting = {key: value for key, value in state.items() if key in wanted and value.shape == wanted[key].shape}
+        names = names_in_file(wanted, state)
+        fitting = {key: state[other] for key, other in names.items() if state[other].shape == wanted[key].shape}
         missing = [key for key in wanted if key not in fitting and "num_batches" not in key]
+        used = {names[key] for key in fitting}
+        left_over = [key for key in state if key not in used]
         if not fitting:
             raise InputError(
                 weights,
@@ -78,13 +113,15 @@ class TimmBackbone(Backbone):
             )
         self.features.load_state_dict(fitting, strict=False)
         logger.info(
-            "%s: %d of %d tensors loaded from %s; missing %s; left over %d",
+            "%s: %d of %d tensors loaded from %s; missing %d: %s; left over %d: %s",
             name,
             len(fitting),
             len(wanted),
             weights,
-            missing[:5] or "none",
-            len(state) - len(fitting),
+            len(missing),
+            ", ".join(missing[:5]) or "none",
+            len(left_over),
+            ", ".join(left_over[:5]) or "none",
         )
 
     @property
@@ -95,7 +132,10 @@ class TimmBackbone(Backbone):
     def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
         """Feature maps {"res2": (N, C2, H/4, W/4), ...} of normalised images (N, 3, H, W)."""
         maps = self.features(x)
-        return {stage: maps[level] for stage, level in self._levels.items()}
+        found = {stage: maps[level] for stage, level in self._levels.items()}
+        if self._channels_last:
+            return {stage: value.permute(0, 3, 1, 2).contiguous() for stage, value in found.items()}
+        return found
 
     def output_shape(self) -> dict[str, ShapeSpec]:
         """Channels and stride of each map."""
@@ -103,6 +143,42 @@ class TimmBackbone(Backbone):
             name: ShapeSpec(channels=self._out_feature_channels[name], stride=self._out_feature_strides[name])
             for name in self._out_features
         }
+
+
+def names_in_file(wanted: Iterable[str], stored: Iterable[str]) -> dict[str, str]:
+    """Find the tensors of a feature extractor in a file written under other names of the same tensors.
+
+    timm's `features_only` takes a model apart: "stages.0.blocks" of the whole model becomes "stages_0.blocks", and
+    some extractors put "model." or "body." before every name. A file may have prefixes of its own, such as
+    "backbone.bottom_up." of a Detectron2 checkpoint. Neither changes what follows, or its order.
+
+    Args:
+        wanted: names in the feature extractor.
+        stored: names in the file.
+
+    Returns:
+        Wanted name -> name in the file, of those that are there.
+    """
+    by_plain_name = {_plain_name(name): name for name in stored}
+    found = {name: by_plain_name.get(_plain_name(name)) for name in wanted}
+    return {name: other for name, other in found.items() if other is not None}
+
+
+def _plain_name(name: str) -> str:
+    for prefix in PREFIXES:  # each may be inside the one before
+        name = name.removeprefix(prefix)
+    return name.replace(".", "_")
+
+
+def _create(name: str) -> nn.Module:
+    """A timm feature extractor; of a transformer, one that takes images of any size where timm can make it so."""
+    ways: tuple[dict[str, Any], ...] = ({"dynamic_img_size": True}, {"strict_img_size": False})
+    for any_size in ways:
+        try:
+            return timm.create_model(name, features_only=True, pretrained=False, **any_size)
+        except TypeError:  # this model's constructor has no such argument
+            continue
+    return timm.create_model(name, features_only=True, pretrained=False)
 
 
 @BACKBONE_REGISTRY.register()
