@@ -1,4 +1,4 @@
-"""Training and test loaders: Detectron2's, with nucleus's mapper and sampling by modality."""
+"""Training and test loaders: shuffled by modality and seed, and read by nucleus's mapper."""
 
 from __future__ import annotations
 
@@ -7,36 +7,64 @@ from typing import Any
 
 import torch
 from detectron2.config import CfgNode
-from detectron2.data import build_detection_test_loader, build_detection_train_loader, get_detection_dataset_dicts
-from detectron2.data.samplers import RepeatFactorTrainingSampler, TrainingSampler
+from detectron2.data import DatasetFromList, build_detection_test_loader, get_detection_dataset_dicts
+from detectron2.utils import comm
+from torch.utils.data import DataLoader, Dataset
 
 from nucleus.data.mapper import NucleusMapper
+from nucleus.data.stream import AUGMENTATION, Sample, TrainingStream, random_source
+from nucleus.errors import InputError
 
 
-def build_train_loader(cfg: CfgNode) -> Any:
-    """Endless batches of augmented crops for DATASETS.TRAIN.
+class PositionedSamples(Dataset):
+    """Records by index and position in the stream; the position alone decides on the augmentation.
+
+    Args:
+        records: of the catalog.
+        mapper: turns a record and a random generator into what the network takes.
+        seed: of the run.
+    """
+
+    def __init__(self, records: list[dict[str, Any]], mapper: NucleusMapper, seed: int) -> None:
+        self.records = DatasetFromList(records, copy=False)  # serialized, so that workers share the memory
+        self.mapper = mapper
+        self.seed = seed
+
+    def __getitem__(self, sample: Sample) -> dict[str, Any]:
+        index, position = sample
+        return self.mapper(self.records[index], random_source(self.seed, AUGMENTATION, position))
+
+
+def build_train_loader(cfg: CfgNode) -> DataLoader:
+    """Endless batches of augmented crops for DATASETS.TRAIN: this process's part of SOLVER.IMS_PER_BATCH.
 
     Images without nuclei are kept: they teach what is none. With DATALOADER.MODALITY_BALANCE above 0, images of rare
-    modalities come more often.
+    modalities come more often. What comes when depends on SEED and the position alone, not on the number of workers;
+    a resumed run sets `batch_sampler.start`.
+
+    Raises:
+        InputError: the batch cannot be split among the processes.
     """
+    if cfg.SOLVER.IMS_PER_BATCH % comm.get_world_size():
+        raise InputError(
+            "SOLVER.IMS_PER_BATCH",
+            expected=f"a multiple of the {comm.get_world_size()} processes",
+            found=str(cfg.SOLVER.IMS_PER_BATCH),
+        )
     records = get_detection_dataset_dicts(cfg.DATASETS.TRAIN, filter_empty=False)
-    balance = cfg.DATALOADER.MODALITY_BALANCE
-    sampler = (
-        RepeatFactorTrainingSampler(modality_repeat_factors(records, balance), seed=_seed(cfg))
-        if balance
-        else TrainingSampler(len(records), seed=_seed(cfg))
-    )
-    return build_detection_train_loader(
-        records,
-        mapper=NucleusMapper(cfg, is_train=True),
-        sampler=sampler,
-        total_batch_size=cfg.SOLVER.IMS_PER_BATCH,
-        aspect_ratio_grouping=False,  # crops are square
+    seed = cfg.SEED if cfg.SEED >= 0 else comm.shared_random_seed()
+    factors = modality_repeat_factors(records, cfg.DATALOADER.MODALITY_BALANCE)
+    return DataLoader(
+        PositionedSamples(records, NucleusMapper(cfg, is_train=True), seed),
+        batch_sampler=TrainingStream(
+            factors.numpy(), cfg.SOLVER.IMS_PER_BATCH, seed, comm.get_rank(), comm.get_world_size()
+        ),
         num_workers=cfg.DATALOADER.NUM_WORKERS,
+        collate_fn=_as_list,
     )
 
 
-def build_test_loader(cfg: CfgNode, dataset_name: str) -> Any:
+def build_test_loader(cfg: CfgNode, dataset_name: str) -> DataLoader:
     """Whole images of one data set, each once, in order."""
     return build_detection_test_loader(
         get_detection_dataset_dicts(dataset_name, filter_empty=False),
@@ -59,5 +87,5 @@ def modality_repeat_factors(records: list[dict[str, Any]], balance: float) -> to
     return factors / factors.min()
 
 
-def _seed(cfg: CfgNode) -> int | None:
-    return cfg.SEED if cfg.SEED >= 0 else None
+def _as_list(batch: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return batch

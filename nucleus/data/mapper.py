@@ -70,11 +70,12 @@ class NucleusMapper:
             "bgr": cfg.INPUT.FORMAT == "BGR",
         }
 
-    def __call__(self, record: dict[str, Any]) -> dict[str, Any]:
+    def __call__(self, record: dict[str, Any], rng: np.random.Generator | None = None) -> dict[str, Any]:
         """Map one record of the catalog.
 
         Args:
             record: as `nucleus.data.catalog.load_records` gives it.
+            rng: source of all randomness in training; without one, every call differs.
 
         Returns:
             The record without its RLEs, with "image", uint8 tensor (3, H, W), and in training "instances" with
@@ -93,10 +94,8 @@ class NucleusMapper:
             )
         sample = {key: value for key, value in record.items() if key != "rles"}
         if self.is_train:
-            # Detectron2 seeds NumPy's global generator in every worker; drawing from it keeps runs reproducible.
-            rng = np.random.default_rng(np.random.randint(2**31))
             labels = label_image_from_coco(record["rles"], *image.shape[:2])
-            image, labels = self._augment(image, labels, rng)
+            image, labels = self._augment(image, labels, rng or np.random.default_rng())
             sample["instances"] = instances_from_label_image(labels, self.min_area)
         else:
             image = enlarge(image, self.short_edge)

@@ -1,3 +1,6 @@
+from itertools import islice
+
+import numpy as np
 import torch
 
 from nucleus.config import load_config
@@ -27,6 +30,24 @@ def test_training_batches_keep_images_without_nuclei_and_repeat_with_the_seed(tw
     ids = first_ids()
     assert set(ids) == {7, 9}
     assert ids == first_ids()
+
+
+def test_samples_depend_on_their_position_and_not_on_workers_or_on_what_came_before(two_images, pytestconfig):
+    json_file, root, _ = two_images
+    register("two_images", json_file, root)
+    overrides = ["DATASETS.TRAIN", "('two_images',)", "SOLVER.IMS_PER_BATCH", "2", "SEED", "3"]
+
+    def images(workers, start, count):
+        cfg = load_config(pytestconfig.rootpath / QUICK, [*overrides, "DATALOADER.NUM_WORKERS", str(workers)])
+        loader = build_train_loader(cfg)
+        loader.batch_sampler.start = start
+        return [sample["image"] for batch in islice(loader, count) for sample in batch]
+
+    whole = images(0, 0, 6)
+    np.random.seed(5)
+    torch.manual_seed(5)
+    for others, expected in ((images(0, 4, 2), whole[8:]), (images(2, 1, 5), whole[2:])):
+        assert all(torch.equal(a, b) for a, b in zip(others, expected, strict=True))
 
 
 def test_test_batches_hold_every_image_once_in_order(two_images, pytestconfig):
