@@ -26,7 +26,7 @@ from nucleus.evaluation.table import AGGREGATIONS, format_table, write_scores
 from nucleus.formats.atomic import atomic_write
 from nucleus.formats.coco import NUCLEUS, read_coco
 from nucleus.masks.mask_stack import encode_stack
-from nucleus.masks.resolve_overlaps import MIN_LEFTOVER, label_image_from_scored
+from nucleus.masks.resolve_overlaps import MIN_KEPT, label_image_from_scored
 from nucleus.masks.rle import coco_area, label_image_from_coco
 from nucleus.visualization.panel import save_panels
 
@@ -56,7 +56,7 @@ class NucleusEvaluator(DatasetEvaluator):
         output_dir: gets scores.json, scores.csv, images.csv, coco_instances_results.json; None writes nothing.
         score_threshold: lowest score, in [0, 1], of a detection that becomes a nucleus.
         max_detections: highest-scored detections of an image that count for COCO AP.
-        min_leftover: see `nucleus.masks.resolve_overlaps`.
+        min_kept: see `nucleus.masks.resolve_overlaps`.
         panels: how many images, from the worst to the best, are drawn in panels.png.
 
     Raises:
@@ -70,7 +70,7 @@ class NucleusEvaluator(DatasetEvaluator):
         *,
         score_threshold: float = 0.5,
         max_detections: int = 1000,
-        min_leftover: int = MIN_LEFTOVER,
+        min_kept: float = MIN_KEPT,
         panels: int = 0,
     ) -> None:
         json_file = MetadataCatalog.get(dataset_name).get("json_file")
@@ -82,7 +82,7 @@ class NucleusEvaluator(DatasetEvaluator):
         self.output_dir = None if output_dir is None else Path(output_dir)
         self.score_threshold = score_threshold
         self.max_detections = max_detections
-        self.min_leftover = min_leftover
+        self.min_kept = min_kept
         self.panels = panels
 
         coco = read_coco(json_file)
@@ -146,7 +146,7 @@ class NucleusEvaluator(DatasetEvaluator):
         self, rles: Sequence[dict[str, Any]], scores: Sequence[float], size: tuple[int, int]
     ) -> tuple[np.ndarray, int]:
         return label_image_from_scored(
-            rles, scores, *size, score_threshold=self.score_threshold, min_leftover=self.min_leftover
+            rles, scores, *size, score_threshold=self.score_threshold, min_kept=self.min_kept
         )
 
     def evaluate(self) -> OrderedDict[str, dict[str, float]]:
@@ -222,8 +222,8 @@ class NucleusEvaluator(DatasetEvaluator):
             "score threshold": self.score_threshold,
             "detections counted by COCO AP at most": self.max_detections,
             "detections": len(results),
-            "detections dropped as leftovers": dropped,
-            "pixels of a leftover at least": self.min_leftover,
+            "detections dropped as parts of others": dropped,
+            "share of its pixels that a detection must keep": self.min_kept,
         }
         write_scores(self.output_dir, scored, summaries, settings)
         with atomic_write(self.output_dir / "coco_instances_results.json") as temporary:

@@ -6,10 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from nucleus.masks.label_image import relabel_sequential
-from nucleus.masks.rle import Rle, coco_area, label_image_from_coco
+from nucleus.masks.rle import Rle, pixels_from_coco
 
-MIN_LEFTOVER = 10  # pixels; half of the smallest nucleus of BBBC038
+MIN_KEPT = 0.5  # share of its pixels; chosen on bbbc038_val, where 0.5 and 0.7 score alike and 0 scores 0.005 less
 
 
 def label_image_from_scored(
@@ -19,14 +18,14 @@ def label_image_from_scored(
     width: int,
     *,
     score_threshold: float = 0.0,
-    min_leftover: int = MIN_LEFTOVER,
+    min_kept: float = MIN_KEPT,
 ) -> tuple[np.ndarray, int]:
     """Draw scored masks into one label image.
 
     Masks with a score below the threshold are left out. A pixel that several masks claim goes to the one with the
-    highest score; of equal scores, to the earlier one. A mask that lost pixels and keeps fewer than `min_leftover` is a
-    sliver of a nucleus that another mask describes, and is dropped, as is a mask without pixels; a small mask that lost
-    nothing stays.
+    highest score; of equal scores, to the earlier one. A mask that keeps a smaller share of its pixels than `min_kept`
+    is a part of a nucleus that another mask describes, and is dropped, as is a mask without pixels; what it would have
+    taken stays free for the masks after it.
 
     Args:
         rles: N COCO RLEs of size [height, width].
@@ -34,19 +33,23 @@ def label_image_from_scored(
         height: H in pixels.
         width: W in pixels.
         score_threshold: lowest score that counts.
-        min_leftover: pixels that a mask must keep if it lost any.
+        min_kept: share of its pixels, in [0, 1], that a mask must keep.
 
     Returns:
         The label image, int32 (H, W), nuclei numbered 1..n from the highest score down, and how many masks at or above
         the threshold were dropped.
     """
-    kept = [index for index in np.argsort(-np.asarray(scores, dtype=np.float64), kind="stable")
-            if scores[index] >= score_threshold]  # fmt: skip
-    labels = label_image_from_coco([rles[index] for index in kept], height, width)
-    pixels = np.bincount(labels.ravel(), minlength=len(kept) + 1)[1:]
-    areas = np.array([coco_area(rles[index]) for index in kept], dtype=np.int64)
-    dropped = (pixels == 0) | ((pixels < areas) & (pixels < min_leftover))
-    if dropped.any():
-        labels[np.concatenate([[False], dropped])[labels]] = 0
-        labels = relabel_sequential(labels)
-    return labels, int(dropped.sum())
+    scores = np.asarray(scores, dtype=np.float64)
+    columns = np.zeros(height * width, dtype=np.int32)
+    count = dropped = 0
+    for index in np.argsort(-scores, kind="stable"):
+        if not scores[index] >= score_threshold:  # so that NaN is left out, too
+            continue
+        pixels = pixels_from_coco(rles[index])
+        free = pixels[columns[pixels] == 0]
+        if free.size == 0 or free.size < min_kept * pixels.size:
+            dropped += 1
+            continue
+        count += 1
+        columns[free] = count
+    return np.ascontiguousarray(columns.reshape(width, height).T), dropped

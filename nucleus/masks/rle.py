@@ -82,6 +82,14 @@ def runs_from_coco(rle: Rle) -> np.ndarray:
     return runs[runs[:, 1] > runs[:, 0]]
 
 
+def pixels_from_coco(rle: Rle) -> np.ndarray:
+    """Foreground pixels of an RLE as 0-based column-major offsets, ascending: int64 (P,)."""
+    runs = runs_from_coco(rle)
+    lengths = runs[:, 1] - runs[:, 0]
+    # The n-th pixel overall is its run's start plus its place in the run.
+    return np.repeat(runs[:, 0] - np.cumsum(lengths) + lengths, lengths) + np.arange(lengths.sum())
+
+
 def _counts_from_string(text: str | bytes) -> np.ndarray:
     """Undo COCO's string form: five bits a character from '0', sign-extended, differences to the count two before.
 

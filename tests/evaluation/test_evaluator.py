@@ -129,7 +129,7 @@ def test_agrees_with_the_parts_and_with_detectron2(random_pairs, tmp_path, agree
 
 
 def test_the_score_threshold_and_the_owner_of_a_pixel(json_file, tmp_path):
-    evaluator = NucleusEvaluator(NAME, tmp_path, score_threshold=0.5, min_leftover=1)
+    evaluator = NucleusEvaluator(NAME, tmp_path, score_threshold=0.5)
     output = perfect(3)["instances"]
     output.scores = torch.tensor([0.9, 0.6, 0.4])  # the third is below the threshold
     output.pred_masks[1, :, 6:8] = True  # the second claims two columns of the first
@@ -149,13 +149,13 @@ def test_the_score_threshold_and_the_owner_of_a_pixel(json_file, tmp_path):
     assert results["nucleus"]["object F1@0.50 (pooled)"] == 2 * 3 / (4 + 3)
 
 
-def test_leftovers_are_dropped_and_counted(json_file, tmp_path):
+def test_parts_of_others_are_dropped_and_counted(json_file, tmp_path):
     doubled = Instances.cat([perfect(5)["instances"], perfect(5)["instances"]])
     evaluator = NucleusEvaluator(NAME, tmp_path)
     process_all(evaluator, image_5={"instances": doubled})
     assert evaluator.evaluate()["nucleus"]["DSB score (pooled)"] == 1
     settings = json.loads((tmp_path / "scores.json").read_text())["settings"]
-    assert settings["detections dropped as leftovers"] == 1
+    assert settings["detections dropped as parts of others"] == 1
     assert settings["detections"] == 5
 
 

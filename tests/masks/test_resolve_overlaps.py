@@ -13,9 +13,7 @@ def rectangle(top: int, left: int, bottom: int, right: int) -> dict:
 
 
 def test_shared_pixels_go_to_the_higher_score():
-    labels, dropped = label_image_from_scored(
-        [rectangle(0, 0, 4, 5), rectangle(0, 3, 4, 8)], [0.6, 0.9], 8, 10, min_leftover=1
-    )
+    labels, dropped = label_image_from_scored([rectangle(0, 0, 4, 5), rectangle(0, 3, 4, 8)], [0.6, 0.9], 8, 10)
     expected = np.zeros((8, 10), dtype=np.int32)
     expected[:4, :5] = 2
     expected[:4, 3:8] = 1  # the highest score is nucleus 1
@@ -25,9 +23,7 @@ def test_shared_pixels_go_to_the_higher_score():
 
 
 def test_of_equal_scores_the_earlier_mask_wins():
-    labels, _ = label_image_from_scored(
-        [rectangle(0, 0, 4, 5), rectangle(0, 3, 4, 8)], [0.5, 0.5], 8, 10, min_leftover=1
-    )
+    labels, _ = label_image_from_scored([rectangle(0, 0, 4, 5), rectangle(0, 3, 4, 8)], [0.5, 0.5], 8, 10)
     assert labels[0].tolist() == [1, 1, 1, 1, 1, 2, 2, 2, 0, 0]
 
 
@@ -36,25 +32,31 @@ def test_the_threshold_itself_counts():
     labels, dropped = label_image_from_scored(rles, [0.5, 0.49999], 8, 10, score_threshold=0.5)
     assert labels.max() == 1
     assert labels[0, 0] == 1
-    assert dropped == 0  # what is below the threshold is no leftover
+    assert dropped == 0  # what is below the threshold is not counted
 
 
-def test_leftovers_are_dropped_and_counted():
+def test_parts_of_others_are_dropped_and_counted():
     rles = [
         rectangle(0, 0, 4, 5),  # 20 pixels
         rectangle(0, 1, 4, 6),  # keeps its last column, 4 pixels
         rectangle(0, 0, 2, 2),  # keeps nothing
         rectangle(6, 8, 7, 9),  # one pixel, but its own
         rectangle(0, 0, 0, 0),  # no pixel
-        rectangle(3, 3, 8, 5),  # keeps 8 of 10
+        rectangle(3, 3, 8, 6),  # keeps 13 of 15, one of them claimed by the second mask, which is dropped
     ]
-    labels, dropped = label_image_from_scored(rles, [0.9, 0.8, 0.7, 0.6, 0.5, 0.4], 8, 10, min_leftover=5)
+    labels, dropped = label_image_from_scored(rles, [0.9, 0.8, 0.7, 0.6, 0.5, 0.4], 8, 10)
     assert dropped == 3
     assert np.unique(labels).tolist() == [0, 1, 2, 3]  # consecutive again
     assert (labels == 1).sum() == 20
-    assert labels[0, 5] == 0  # the leftover went to background
+    assert labels[0, 5] == 0  # what was dropped went to background
     assert labels[6, 8] == 2
-    assert (labels == 3).sum() == 8
+    assert (labels == 3).sum() == 13
+
+
+def test_half_of_its_pixels_are_enough():
+    whole, half = rectangle(0, 0, 4, 4), rectangle(0, 2, 4, 6)
+    assert label_image_from_scored([whole, half], [0.9, 0.8], 8, 10)[1] == 0
+    assert label_image_from_scored([whole, half], [0.9, 0.8], 8, 10, min_kept=0.6)[1] == 1
 
 
 def test_no_masks():

@@ -13,6 +13,7 @@ from nucleus.masks.rle import (
     encode_coco,
     encode_kaggle,
     label_image_from_coco,
+    pixels_from_coco,
     runs_from_coco,
 )
 
@@ -39,6 +40,11 @@ def test_runs_of_large_masks_decode_as_pycocotools_does(mask, factor):
     for start, stop in runs_from_coco(rle):
         drawn[start:stop] = True
     assert np.array_equal(drawn.reshape(large.shape[::-1]).T, large)
+
+
+@given(MASKS)
+def test_pixels_are_the_foreground_down_the_columns(mask):
+    assert np.array_equal(pixels_from_coco(encode_coco(mask)), np.flatnonzero(mask.T))
 
 
 def test_uncompressed_counts_decode():
