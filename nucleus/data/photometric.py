@@ -17,8 +17,9 @@ HUE_TURN, SATURATION = 0.1, (0.5, 1.6)  # of a full turn; factor
 GAIN = (0.65, 1.1)
 GAMMA = (0.6, 1.7)
 CONTRAST, BRIGHTNESS = (0.65, 1.35), 25.0  # factor about the mean; grey levels
-BLUR_SIGMA = (0.4, 1.6)  # pixels
+BLUR_SIGMA = (0.4, 2.5)  # pixels
 NOISE_SIGMA = (2.0, 14.0)  # grey levels
+GRAIN = (1.0, 2.5)  # pixels
 LUMINANCE = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # ITU-R BT.601
 COLOUR_TOLERANCE = 12.0  # grey levels between channels, below which an image counts as grey
 
@@ -80,9 +81,15 @@ def blur(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def noise(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Add Gaussian noise, the same to all channels of a grey image."""
-    shape = image.shape if is_coloured(image) else (*image.shape[:2], 1)
-    return image + rng.standard_normal(shape, dtype=np.float32) * np.float32(rng.uniform(*NOISE_SIGMA))
+    """Add Gaussian noise, the same to all channels of a grey image.
+
+    Its grain is one to some pixels wide, as small images are enlarged together with the noise of their camera.
+    """
+    height, width, channels = image.shape
+    grain = rng.uniform(*GRAIN)
+    coarse = (int(np.ceil(height / grain)), int(np.ceil(width / grain)), channels if is_coloured(image) else 1)
+    speckles = rng.standard_normal(coarse, dtype=np.float32) * np.float32(rng.uniform(*NOISE_SIGMA))
+    return image + cv2.resize(speckles, (width, height)).reshape(height, width, -1)
 
 
 # In the order in which they apply: colour first, then exposure, then optics, then the camera.

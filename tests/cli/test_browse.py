@@ -62,3 +62,27 @@ def test_what_is_not_there_is_named(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert main(["browse", f"--dataset={name}", f"--output={tmp_path / 'out'}", f"--root={tmp_path}"]) == 2
     assert words in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_augmented_writes_the_sheet(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_set(tmp_path / "bbbc038" / "annotations" / "bbbc038_train.json", tmp_path / "bbbc038")
+    output = tmp_path / "out"
+    command = ["browse", "--dataset=bbbc038_train", f"--root={tmp_path}", "--augmented"]
+    assert main([*command, f"--output={output}"]) == 0
+    assert f"{output / 'bbbc038_train'}_augmented.png" in capsys.readouterr().out
+    Image.open(output / "bbbc038_train_augmented.png").verify()
+    assert main(command) == 2
+    assert "--output" in capsys.readouterr().err
+
+
+def test_anchors_are_printed_at_the_scale_of_the_config(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_set(tmp_path / "bbbc038" / "annotations" / "bbbc038_train.json", tmp_path / "bbbc038")
+    (tmp_path / "mine.yaml").write_text(
+        'INPUT: {UPSCALE_SHORT_EDGE: 40}\nMODEL: {RPN: {IN_FEATURES: ["p2"]}, ANCHOR_GENERATOR: {SIZES: [[50]]}}\n'
+    )
+    command = ["browse", "--dataset=bbbc038_train", f"--root={tmp_path}", "--anchors"]
+    assert main([*command, f"--config-file={tmp_path / 'mine.yaml'}"]) == 0
+    printed = capsys.readouterr().out
+    assert "# 1 boxes" in printed and "SIZES: [[7]]" in printed  # 4 x 3 pixels, enlarged twice
+    assert main(command) == 0
+    assert "ASPECT_RATIOS" in capsys.readouterr().out
