@@ -78,9 +78,10 @@ def list_images(source: Source, part: str, repairs: Repairs) -> list[ImageFiles]
     images: dict[str, list[str]] = defaultdict(list)  # folder of the ImageId -> names
     masks: dict[str, list[str]] = defaultdict(list)
     for name in source.names:
-        path = PurePosixPath(name)
-        if path.suffix.lower() == ".png" and len(path.parts) >= 3 and path.parts[-2] in ("images", "masks"):
-            (images if path.parts[-2] == "images" else masks)[path.parent.parent.as_posix()].append(name)
+        above, _, file = name.rpartition("/")
+        folder, _, kind = above.rpartition("/")
+        if folder and file.lower().endswith(".png") and kind in ("images", "masks"):
+            (images if kind == "images" else masks)[folder].append(name)
     empty = {PurePosixPath(name) for name in source.folders}
     with_masks = {*masks, *(path.parent.as_posix() for path in empty if path.name == "masks")}
     with_image = {*images, *(path.parent.as_posix() for path in empty if path.name == "images")}

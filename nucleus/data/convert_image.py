@@ -86,13 +86,15 @@ class ImageConverter:
             OSError: the data root cannot be written.
         """
         repairs = Repairs(self.strict)
-        path = self._target(job, job.files.image, "images")
+        images = self._folder(job, "images")
+        name = job.files.image
+        path = self.root / job.part / name if images is None else images / Path(name).name
         result = Converted(job.part, job.files.image_id, path.relative_to(self.root).as_posix())
         try:
-            self._install(job, job.files.image, "images")
+            self._install(job, name, images)
             image = read_image(path)
         except InputError as error:
-            repairs.add("unreadable_image", f"{job.part}/{job.files.image}", error.found)
+            repairs.add("unreadable_image", f"{job.part}/{name}", error.found)
             return replace(result, repairs=tuple(repairs.found))
         height, width = image.shape[:2]
         masks = MaskCollector(height, width, repairs)
@@ -112,12 +114,11 @@ class ImageConverter:
         )
 
     def _take_masks(self, job: Job, masks: MaskCollector, repairs: Repairs) -> None:
-        if not self._in_place(job.part):
-            (self.root / job.part / job.files.image_id / "masks").mkdir(parents=True, exist_ok=True)
+        folder = self._folder(job, "masks")
         for name in job.files.masks:
             where = f"{job.part}/{name}"
             try:
-                mask = decode_mask(self._install(job, name, "masks"))
+                mask = decode_mask(self._install(job, name, folder))
             except InputError as error:
                 repairs.add("unreadable_mask", where, error.found)
                 continue
@@ -126,21 +127,21 @@ class ImageConverter:
             else:
                 masks.add(mask, where)
 
-    def _install(self, job: Job, name: str, kind: str) -> bytes:
-        """Read a file from its source and see that it is in the data root."""
+    def _folder(self, job: Job, kind: str) -> Path | None:
+        """Make the folder that files go to; None if they are there already, the source being the data root's own."""
+        part = self.root / job.part
+        if self.sources[job.part].path == part:
+            return None
+        folder = part / job.files.image_id / kind
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    def _install(self, job: Job, name: str, folder: Path | None) -> bytes:
+        """Read a file from its source and see that it is in the folder."""
         content = self.sources[job.part].read(name)
-        if not self._in_place(job.part):
-            target = self._target(job, name, kind)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            install(content, target)
+        if folder is not None:
+            install(content, folder, name.rpartition("/")[2])
         return content
-
-    def _target(self, job: Job, name: str, kind: str) -> Path:
-        folder = self.root / job.part
-        return folder / name if self._in_place(job.part) else folder / job.files.image_id / kind / Path(name).name
-
-    def _in_place(self, part: str) -> bool:
-        return self.sources[part].path == self.root / part
 
 
 def _take_rows(rows: Sequence[RunRow], height: int, width: int, masks: MaskCollector, repairs: Repairs) -> None:

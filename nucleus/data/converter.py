@@ -118,7 +118,7 @@ def _convert(source: Path, root: Path, workers: int, strict: bool, progress: boo
         repairs.extend(image.repairs)
         converted.append(image)
     if solution != root / SOLUTION:
-        install(solution.read_bytes(), root / SOLUTION)
+        install(solution.read_bytes(), root, SOLUTION)
     return _grouped(converted, repairs)
 
 

@@ -7,8 +7,7 @@ from typing import Any
 
 import cv2
 import numpy as np
-
-from nucleus.masks.rle import encode_coco
+from pycocotools import mask as coco_mask
 
 
 @dataclass(frozen=True)
@@ -58,10 +57,36 @@ def nucleus_from_mask(mask: np.ndarray, box: tuple[int, int, int, int]) -> Nucle
     Returns:
         The nucleus.
     """
-    left, top, width, height = box
-    area = cv2.countNonZero(mask[top : top + height, left : left + width])
-    columns_first = cv2.transpose(mask).T  # the order that the encoder wants, five times as fast as numpy's copy
-    return Nucleus(encode_coco(columns_first)["counts"], box, area)
+    left, _, width, _ = box
+    rows, columns = mask.shape
+    inside = cv2.transpose(mask[:, left : left + width]).ravel()  # runs go down the columns
+    edges = np.flatnonzero(inside[1:] != inside[:-1]) + 1
+    if inside[0]:
+        edges = np.concatenate([[0], edges])
+    if inside[-1]:
+        edges = np.concatenate([edges, [inside.size]])
+    area = int(edges[1::2].sum() - edges[::2].sum())
+    return Nucleus(counts_from_edges(left * rows + edges, rows, columns), box, area)
+
+
+def counts_from_edges(edges: np.ndarray, height: int, width: int) -> str:
+    """Write runs as COCO's compressed counts.
+
+    Args:
+        edges: start and stop of each run in turn, as offsets down the columns, strictly increasing; at least one run.
+        height: H of the image in pixels.
+        width: W of the image in pixels.
+
+    Returns:
+        What pycocotools would give for the mask.
+    """
+    bounds = np.empty(edges.size + 2, dtype=np.int64)
+    bounds[0], bounds[1:-1], bounds[-1] = 0, edges, height * width
+    counts = (bounds[1:] - bounds[:-1]).tolist()
+    if counts[-1] == 0:  # no background after the last run
+        counts.pop()
+    rle = coco_mask.frPyObjects({"size": [height, width], "counts": counts}, height, width)
+    return rle["counts"].decode("ascii")
 
 
 def coco_image(record: ImageRecord, number: int) -> dict[str, Any]:

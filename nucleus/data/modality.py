@@ -48,15 +48,15 @@ def modality_of(image: np.ndarray, areas: Sequence[int]) -> str:
     Returns:
         One of `MODALITIES`.
     """
-    pixels = image.reshape(-1, 3)
-    brightest = pixels.max(axis=1)
+    red, green, blue = np.ascontiguousarray(np.moveaxis(image, 2, 0)).reshape(3, -1)
+    brightest = np.maximum(np.maximum(red, green), blue)
     if np.median(brightest) < DARK_BACKGROUND:
         large = bool(areas) and median_diameter(areas) >= LARGE_DIAMETER
         return "large_fluorescent" if large else "small_fluorescent"
-    if np.mean(brightest - pixels.min(axis=1) > COLOURED) < COLOURED_SHARE:
+    if np.mean(brightest - np.minimum(np.minimum(red, green), blue) > COLOURED) < COLOURED_SHARE:
         return "grayscale_tissue"
-    red, green, blue = pixels.astype(np.int16).T
-    pink = np.mean((red > blue + RED_OVER_BLUE) & (red > green + RED_OVER_GREEN))
+    redness = red.astype(np.int16)  # so that differences may be negative
+    pink = np.mean((redness - blue > RED_OVER_BLUE) & (redness - green > RED_OVER_GREEN))
     return "pink_purple_tissue" if pink >= PINK_SHARE else "purple_tissue"
 
 

@@ -15,6 +15,7 @@ import numpy as np
 from tqdm import tqdm
 
 from nucleus.data.groups import Borders, borders_of, find_groups
+from nucleus.data.image_record import counts_from_edges
 from nucleus.data.modality import modality_of
 from nucleus.data.processes import in_order
 from nucleus.errors import InputError
@@ -252,9 +253,7 @@ def _masks_of_labels(path: Path, height: int, width: int) -> Iterable[Rle]:
     runs = np.stack([starts, stops], axis=1)[order]
     for of_label in np.split(runs, np.flatnonzero(np.diff(columns[starts][order])) + 1):
         if of_label.size:
-            counts = np.diff(of_label.ravel(), prepend=0, append=columns.size).tolist()
-            counts = counts if counts[-1] else counts[:-1]  # no background after the last pixel
-            yield rle_from_segmentation({"size": [height, width], "counts": counts}, height, width)
+            yield {"size": [height, width], "counts": counts_from_edges(of_label.ravel(), height, width)}
 
 
 def _masks_of_coco(job: OwnImage, height: int, width: int) -> tuple[tuple[Rle, int], ...]:

@@ -128,11 +128,11 @@ def test_a_source_can_be_sent_to_another_process_after_reading(tmp_path):
 
 def test_install_writes_once_and_mends_what_differs(tmp_path):
     target = tmp_path / "a.png"
-    install(b"content", target)
+    install(b"content", tmp_path, "a.png")
     written = target.stat()
-    install(b"content", target)
+    install(b"content", tmp_path, "a.png")
     assert target.stat().st_ino == written.st_ino  # not written again
     target.write_bytes(b"CONTENT")  # same size
     (tmp_path / ".a.png.part").write_bytes(b"con")  # of a killed run
-    install(b"content", target)
+    install(b"content", tmp_path, "a.png")
     assert tree(tmp_path) == {"a.png": b"content"}

@@ -337,7 +337,7 @@ def by_image(content):
 
 def test_every_real_training_mask_is_equal_to_its_png(converted_bbbc038):
     root, _ = converted_bbbc038
-    assert sum(in_order(partial(compare_masks, root), by_image(coco(root, "trainval")), workers=1)) == 28_986
+    assert sum(in_order(partial(compare_masks, root), by_image(coco(root, "trainval")), workers=2)) == 28_986
 
 
 def test_every_real_test_mask_is_equal_to_its_runs(converted_bbbc038):
