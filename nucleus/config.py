@@ -49,13 +49,20 @@ def add_nucleus_config(cfg: CfgNode) -> None:
     cfg.DATALOADER.MODALITY_BALANCE = 0.0
 
     cfg.SOLVER.OPTIMIZER = "SGD"  # or "AdamW"
-    cfg.SOLVER.AUTOCAST = ""  # "bfloat16": forward and backward in mixed precision, on CPU or GPU; "": float32
+    # Mixed precision, forward and backward: "bfloat16" on CPU or GPU, "float16" (with a scaled loss) on GPU; "": none.
+    cfg.SOLVER.AUTOCAST = ""
+    # The batch of IMS_PER_BATCH is worked on in this many parts, one after the other, for one step: less memory, the
+    # same images and learning rate.
+    cfg.SOLVER.ACCUMULATE = 1
     cfg.SOLVER.CLIP_TOTAL_NORM = 0.0  # largest 2-norm of the gradient over all parameters; 0 sets no limit
     cfg.SOLVER.EMA_DECAY = 0.0  # per step, of the averaged weights that are evaluated; 0 switches averaging off
 
     # Detections with a lower score do not enter the label image (and so not the DSB score, F1, AJI, PQ and Dice);
     # COCO AP sees all detections.
     cfg.TEST.SCORE_THRESHOLD = 0.5
+    # The best checkpoint, model_best.pth, is that of the best DSB score (image mean) on the first of DATASETS.TEST,
+    # evaluated every TEST.EVAL_PERIOD steps (Detectron2's key; 0: at the end only).
+    cfg.TEST.PATIENCE = 0  # evaluations without a better score after which training stops; 0 never stops
     cfg.TEST.PANELS = 4  # pictures of truth, prediction and errors drawn at an evaluation; 0 draws none
 
 

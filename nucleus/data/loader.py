@@ -61,6 +61,7 @@ def build_train_loader(cfg: CfgNode) -> DataLoader:
         ),
         num_workers=cfg.DATALOADER.NUM_WORKERS,
         collate_fn=_as_list,
+        generator=torch.Generator(),  # a loader that starts draws a number; not from the generator that the model uses
     )
 
 

@@ -46,6 +46,8 @@ def setup(args: argparse.Namespace) -> CfgNode:
     cfg = load_config(args.config_file, args.opts)
     if cfg.MODEL.DEVICE == "cuda" and not torch.cuda.is_available():
         cfg.MODEL.DEVICE = "cpu"
+    if cfg.SEED < 0:  # drawn here, so that config.yaml holds what reproduces the run
+        cfg.SEED = comm.shared_random_seed()
     cfg.freeze()
     default_setup(cfg, args)
     # Detectron2 sets up the loggers of its own packages; without this the score table would not be printed.

@@ -1,100 +1,157 @@
-"""Detectron2's trainer with nucleus's data, evaluator, optimizer, averaging and mixed precision."""
+"""Detectron2's trainer with nucleus's data, evaluator, optimizer, averaging and hooks."""
 
 from __future__ import annotations
 
 import logging
-import time
+import weakref
 from pathlib import Path
 from typing import Any
 
 import torch
 from detectron2.checkpoint import DetectionCheckpointer
 from detectron2.config import CfgNode
-from detectron2.engine import DefaultTrainer, HookBase, SimpleTrainer, hooks
+from detectron2.engine import DefaultTrainer, HookBase, create_ddp_model, hooks
+from detectron2.engine.train_loop import TrainerBase
+from detectron2.evaluation import verify_results
 from detectron2.solver.build import get_default_optimizer_params
+from detectron2.utils import comm
+from detectron2.utils.events import CommonMetricPrinter, EventStorage, EventWriter, JSONWriter, TensorboardXWriter
 from torch import nn
+from torch.optim.swa_utils import AveragedModel
 
 from nucleus.data.loader import build_test_loader, build_train_loader
+from nucleus.engine.best_checkpoint import BestCheckpoint
+from nucleus.engine.checkpointer import NucleusCheckpointer
+from nucleus.engine.early_stop import EarlyStop
 from nucleus.engine.ema import EmaHook, build_ema
+from nucleus.engine.evaluation_hook import ScoreHook
+from nucleus.engine.metrics_log import trim_metrics
+from nucleus.engine.reseed import ReseedHook
+from nucleus.engine.training_step import TrainingStep, autocast_dtype
 from nucleus.errors import InputError
 from nucleus.evaluation.evaluator import NucleusEvaluator
 from nucleus.modeling.pretrained import read_weights
 
 logger = logging.getLogger(__name__)
 
-
-class TrainingStep(SimpleTrainer):
-    """One training step with optional mixed precision and clipping of the whole gradient, on any device.
-
-    Detectron2's AMPTrainer is for CUDA's float16; bfloat16 has float32's range and needs no loss scaling. Its
-    CLIP_GRADIENTS clips parameter by parameter, which turns the direction of the step; this clips the norm over all.
-
-    Args:
-        model: gives a dict of losses in training mode.
-        data_loader: endless batches.
-        optimizer: over the model's parameters.
-        autocast: dtype of the forward pass, None for float32 throughout.
-        clip_norm: largest 2-norm of the whole gradient; 0 for no limit.
-    """
-
-    def __init__(
-        self,
-        model: nn.Module,
-        data_loader: Any,
-        optimizer: torch.optim.Optimizer,
-        autocast: torch.dtype | None = None,
-        clip_norm: float = 0.0,
-    ) -> None:
-        super().__init__(model, data_loader, optimizer)
-        self.autocast = autocast
-        self.clip_norm = clip_norm
-
-    def run_step(self) -> None:
-        """Forward, backward, clip, step."""
-        start = time.perf_counter()
-        data = next(self._data_loader_iter)
-        data_time = time.perf_counter() - start
-        device_type = next(self.model.parameters()).device.type
-        with torch.autocast(device_type, self.autocast, enabled=self.autocast is not None):
-            losses = self.model(data)
-        self.optimizer.zero_grad()
-        sum(losses.values()).backward()
-        if self.clip_norm:
-            nn.utils.clip_grad_norm_(self.model.parameters(), self.clip_norm)
-        self._write_metrics(losses, data_time)
-        self.optimizer.step()
+BEST_SCORE = "nucleus/DSB score (image mean)"  # among the scores of one data set
 
 
 class NucleusTrainer(DefaultTrainer):
-    """Trains, checkpoints and evaluates what a config describes."""
+    """Trains, checkpoints and evaluates what a config describes, on one process or several, on GPUs or CPUs.
+
+    A run that is killed and resumed goes on exactly: data order and augmentation depend on SEED and position
+    (`nucleus.data.stream`), the heads' sampling on SEED and iteration (`nucleus.engine.reseed`), and everything that
+    grows with the steps is in the checkpoint (model, optimizer, schedule, average, best score).
+
+    Args:
+        cfg: frozen; SEED 0 or more.
+
+    Attributes:
+        completed: whether training ran to its end, or was stopped early.
+        stop_reason: set by a hook to end training after the present step; a sentence.
+    """
 
     def __init__(self, cfg: CfgNode) -> None:
-        super().__init__(cfg)
-        self._trainer: SimpleTrainer = TrainingStep(
-            self.model, self.data_loader, self.optimizer, _dtype(cfg.SOLVER.AUTOCAST), cfg.SOLVER.CLIP_TOTAL_NORM
+        TrainerBase.__init__(self)  # DefaultTrainer would expect a GPU a process
+        _check(cfg)
+        self.cfg = cfg = self.auto_scale_workers(cfg, comm.get_world_size())
+        model = self.build_model(cfg)
+        optimizer = self.build_optimizer(cfg, model)
+        loader = self.build_train_loader(cfg)
+        on_gpu = next(model.parameters()).is_cuda
+        self._trainer = TrainingStep(
+            create_ddp_model(model, broadcast_buffers=False, **({} if on_gpu else {"device_ids": None})),
+            loader,
+            optimizer,
+            autocast_dtype(cfg.SOLVER.AUTOCAST, cfg.MODEL.DEVICE),
+            cfg.SOLVER.CLIP_TOTAL_NORM,
+            cfg.SOLVER.ACCUMULATE,
         )
+        self.scheduler = self.build_lr_scheduler(cfg, optimizer)
+        self.checkpointer = NucleusCheckpointer(model, cfg.OUTPUT_DIR, trainer=weakref.proxy(self))
+        self.ema: AveragedModel | None = None
+        if cfg.SOLVER.EMA_DECAY:
+            self.ema = build_ema(model, cfg.SOLVER.EMA_DECAY)
+            self.checkpointer.add_checkpointable("ema", self.ema)
+        self.bare_model = model
+        self.start_iter = 0
+        self.max_iter = cfg.SOLVER.MAX_ITER
+        self.completed = False
+        self.stop_reason = ""
+        self.register_hooks(self.build_hooks())
 
     def build_hooks(self) -> list[HookBase]:
-        """Detectron2's hooks, and the average of the weights, which is then what is evaluated."""
-        found = super().build_hooks()
-        self.ema = None
-        if self.cfg.SOLVER.EMA_DECAY:
-            self.ema = build_ema(self._bare_model(), self.cfg.SOLVER.EMA_DECAY)
-            self.checkpointer.add_checkpointable("ema", self.ema)
-            found.insert(0, EmaHook(self.ema, self._bare_model()))  # before anything evaluates or saves
-        for hook in found:
-            if isinstance(hook, hooks.EvalHook):
-                hook._func = self._evaluate
-        return found
+        """The hooks in their order: time and weights, then evaluation, then the checkpoint that knows of both."""
+        cfg, period = self.cfg, self.cfg.TEST.EVAL_PERIOD
+        score = BEST_SCORE if len(cfg.DATASETS.TEST) == 1 else f"{cfg.DATASETS.TEST[0]}/{BEST_SCORE}"
+        best = BestCheckpoint(period, self.checkpointer, score)
+        return [
+            hooks.IterationTimer(),
+            ReseedHook(cfg.SEED),
+            hooks.LRScheduler(),
+            *([] if self.ema is None else [EmaHook(self.ema, self.bare_model)]),
+            ScoreHook(period, self._evaluate),
+            best,
+            *([EarlyStop(period, cfg.TEST.PATIENCE, best)] if cfg.TEST.PATIENCE else []),
+            *([hooks.PeriodicCheckpointer(self.checkpointer, cfg.SOLVER.CHECKPOINT_PERIOD)] if _first() else []),
+        ]
 
-    def _evaluate(self) -> dict[str, Any]:
-        model = self.model if self.ema is None else self.ema.module
-        self._last_eval_results = self.test(self.cfg, model)
+    def build_writers(self) -> list[EventWriter]:
+        """The terminal, metrics.json and TensorBoard; what a resumed run repeats is taken out of both files."""
+        folder = Path(self.cfg.OUTPUT_DIR)
+        trim_metrics(folder / "metrics.json", self.start_iter)
+        return [
+            CommonMetricPrinter(self.max_iter),
+            JSONWriter(str(folder / "metrics.json")),
+            TensorboardXWriter(str(folder), purge_step=self.start_iter),
+        ]
+
+    def resume_or_load(self, resume: bool = True) -> None:
+        """Load MODEL.WEIGHTS; with `resume`, go on from the last checkpoint in OUTPUT_DIR where there is one."""
+        super().resume_or_load(resume)
+        self.data_loader.batch_sampler.start = self.start_iter
+
+    def train(self) -> dict[str, Any]:
+        """Run all steps that are left.
+
+        Unlike Detectron2's loop this one can be stopped by a hook, prints no traceback of its own, and does not
+        evaluate after a failure.
+
+        Returns:
+            The scores of the last evaluation; empty where there was none, and in all processes but the first.
+
+        Raises:
+            InputError: the loss is not finite any more.
+        """
+        if _first():  # only now, since the first iteration must be known
+            self.register_hooks([hooks.PeriodicWriter(self.build_writers(), period=20)])
+        logger.info("Training from iteration %d to %d", self.start_iter, self.max_iter)
+        self.iter = self.start_iter
+        self._last_eval_results: dict[str, Any] = {}
+        with EventStorage(self.start_iter) as self.storage:
+            self.before_train()
+            try:
+                while self.iter < self.max_iter and not self.stop_reason:
+                    self.before_step()
+                    self.run_step()
+                    self.after_step()
+                    self.iter += 1
+                self.completed = True
+            finally:
+                self.after_train()
+        if self.cfg.TEST.EXPECTED_RESULTS and _first():
+            verify_results(self.cfg, self._last_eval_results)
         return self._last_eval_results
 
-    def _bare_model(self) -> nn.Module:
-        model: nn.Module = self.model
-        return model.module if isinstance(model, nn.parallel.DistributedDataParallel) else model
+    def _evaluate(self) -> dict[str, Any]:
+        self._last_eval_results = self.test(self.cfg, self.evaluated_model)
+        return self._last_eval_results
+
+    @property
+    def evaluated_model(self) -> nn.Module:
+        """The average of the weights where there is one."""
+        return self.bare_model if self.ema is None else self.ema.module
 
     @classmethod
     def build_train_loader(cls, cfg: CfgNode) -> Any:
@@ -129,6 +186,18 @@ class NucleusTrainer(DefaultTrainer):
         )
         return torch.optim.AdamW(parameters, lr=cfg.SOLVER.BASE_LR, weight_decay=cfg.SOLVER.WEIGHT_DECAY)
 
+    @classmethod
+    def build_lr_scheduler(cls, cfg: CfgNode, optimizer: torch.optim.Optimizer) -> Any:
+        """Detectron2's schedules with warm-up: cosine, multi-step, or steps of a fixed factor."""
+        try:
+            return super().build_lr_scheduler(cfg, optimizer)
+        except (ValueError, AssertionError) as error:
+            raise InputError(
+                "SOLVER.LR_SCHEDULER_NAME",
+                expected="WarmupCosineLR, WarmupMultiStepLR or WarmupStepWithFixedGammaLR, with steps that fit",
+                found=f"{cfg.SOLVER.LR_SCHEDULER_NAME}: {error}",
+            ) from error
+
 
 def load_trained_weights(model: nn.Module, cfg: CfgNode) -> None:
     """Load MODEL.WEIGHTS for evaluation or prediction; the averaged weights where the checkpoint holds them.
@@ -161,8 +230,22 @@ def load_trained_weights(model: nn.Module, cfg: CfgNode) -> None:
     logger.info("%s loaded", path)
 
 
-def _dtype(name: str) -> torch.dtype | None:
-    dtypes = {"": None, "bfloat16": torch.bfloat16}
-    if name not in dtypes:
-        raise InputError("SOLVER.AUTOCAST", expected='"bfloat16" or ""', found=name)
-    return dtypes[name]
+def _check(cfg: CfgNode) -> None:
+    """Refuse what this trainer would leave out in silence."""
+    if cfg.TEST.PRECISE_BN.ENABLED:
+        raise InputError(
+            "TEST.PRECISE_BN.ENABLED",
+            expected="False",
+            found="True",
+            remedy="The average of the weights (SOLVER.EMA_DECAY) averages the statistics, too.",
+        )
+    if cfg.SOLVER.AMP.ENABLED:
+        raise InputError(
+            "SOLVER.AMP.ENABLED", expected="False", found="True", remedy='Set SOLVER.AUTOCAST "float16" instead.'
+        )
+    if cfg.SOLVER.ACCUMULATE < 1:
+        raise InputError("SOLVER.ACCUMULATE", expected="1 or more", found=str(cfg.SOLVER.ACCUMULATE))
+
+
+def _first() -> bool:
+    return comm.is_main_process()

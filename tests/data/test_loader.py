@@ -55,3 +55,13 @@ def test_test_batches_hold_every_image_once_in_order(two_images, pytestconfig):
     register("two_images", json_file, root)
     cfg = load_config(pytestconfig.rootpath / QUICK, ["DATALOADER.NUM_WORKERS", "0"])
     assert [batch[0]["image_id"] for batch in build_test_loader(cfg, "two_images")] == [7, 9]
+
+
+def test_starting_a_loader_leaves_the_random_numbers_of_the_model_alone(two_images, pytestconfig):
+    json_file, root, _ = two_images
+    register("two_images", json_file, root)
+    overrides = ["DATASETS.TRAIN", "('two_images',)", "DATALOADER.NUM_WORKERS", "0"]
+    cfg = load_config(pytestconfig.rootpath / QUICK, overrides)
+    before = torch.get_rng_state()
+    next(iter(build_train_loader(cfg)))
+    assert torch.equal(torch.get_rng_state(), before)

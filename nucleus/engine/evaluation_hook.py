@@ -1,0 +1,60 @@
+"""What happens at every evaluation, and the evaluation itself."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+from detectron2.engine import HookBase
+from detectron2.evaluation.testing import flatten_results_dict
+from detectron2.utils import comm
+
+
+class EvaluationHook(HookBase):
+    """Base of the hooks that act every `period` steps and after the last step of a run that ended well.
+
+    They stand before the periodic checkpoint in the list of hooks: a checkpoint then knows of the evaluation at its
+    step, and a run that is killed in an evaluation repeats it.
+
+    Args:
+        period: steps; 0 acts after the last step only.
+    """
+
+    def __init__(self, period: int) -> None:
+        self.period = period
+
+    def after_step(self) -> None:
+        """Act where the period asks for it, but for the last step."""
+        done = self.trainer.iter + 1
+        if self.period > 0 and done % self.period == 0 and done < self.trainer.max_iter:
+            self.act()
+
+    def after_train(self) -> None:
+        """Act at the end, unless the run failed or was stopped early (right after an evaluation)."""
+        if self.trainer.completed and not self.trainer.stop_reason:
+            self.act()
+
+    def act(self) -> None:
+        """To be defined by each hook."""
+        raise NotImplementedError
+
+
+class ScoreHook(EvaluationHook):
+    """Evaluate, and hand the scores to the writers by name.
+
+    Args:
+        period: see EvaluationHook.
+        evaluate: gives scores by name, nested; empty in all processes but the first.
+    """
+
+    def __init__(self, period: int, evaluate: Callable[[], dict[str, Any]]) -> None:
+        super().__init__(period)
+        self.evaluate = evaluate
+
+    def act(self) -> None:
+        """Evaluate and log; scores that are undefined (NaN) are left out."""
+        scores = {name: float(score) for name, score in flatten_results_dict(self.evaluate()).items()}
+        defined = {name: score for name, score in scores.items() if not math.isnan(score)}
+        self.trainer.storage.put_scalars(smoothing_hint=False, **defined)
+        comm.synchronize()  # evaluation takes another time in each process

@@ -1,0 +1,72 @@
+"""A run that is really killed, and goes on as if it had not been."""
+
+import json
+import shutil
+import signal
+import time
+
+import pytest
+import torch
+
+LONG = ("SOLVER.MAX_ITER", 8, "SOLVER.CHECKPOINT_PERIOD", 3, "TEST.EVAL_PERIOD", 2, "TEST.PANELS", 0)
+
+
+def differences(one, other, where=""):
+    """Where two checkpoints differ, value by value, tensor by tensor, bit by bit."""
+    if isinstance(one, torch.Tensor):
+        return [] if isinstance(other, torch.Tensor) and torch.equal(one, other) else [where]
+    if isinstance(one, dict):
+        assert one.keys() == other.keys(), where
+        return [found for key in one for found in differences(one[key], other[key], f"{where}/{key}")]
+    if isinstance(one, list | tuple):
+        assert len(one) == len(other), where
+        pairs = enumerate(zip(one, other, strict=True))
+        return [found for i, pair in pairs for found in differences(*pair, f"{where}/{i}")]
+    return [] if one == other else [where]
+
+
+@pytest.fixture(scope="module")
+def unbroken(train, tmp_path_factory):
+    output = tmp_path_factory.mktemp("unbroken")
+    train("OUTPUT_DIR", output, *LONG)
+    return output
+
+
+@pytest.fixture(scope="module")
+def killed(train, tmp_path_factory):
+    """A folder that a killed run left, its first checkpoint written and steps done after it."""
+    output = tmp_path_factory.mktemp("killed")
+    process = train.start("OUTPUT_DIR", output, *LONG, "DATALOADER.NUM_WORKERS", 1)
+    deadline = time.monotonic() + 120
+    while not (output / "last_checkpoint").exists() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.01)
+    time.sleep(0.3)  # on into the steps and evaluations after it
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL, "the run ended before it could be killed"
+    return output
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_killed_run_goes_on_exactly(train, unbroken, killed, tmp_path, workers):
+    output = tmp_path / "resumed"
+    shutil.copytree(killed, output)
+    assert not (output / "model_final.pth").exists()
+    train("--resume", "OUTPUT_DIR", output, *LONG, "DATALOADER.NUM_WORKERS", workers)
+
+    for name in ("model_final.pth", "model_best.pth"):
+        expected, found = (torch.load(folder / name, weights_only=True) for folder in (unbroken, output))
+        assert differences(expected, found) == []
+    final = torch.load(output / "model_final.pth", weights_only=True)
+    assert final["iteration"] == 7
+    assert final["trainer"]["hooks"]["BestCheckpoint"]["iteration"] == 1  # before the kill, and not beaten since
+
+    iterations = [json.loads(line)["iteration"] for line in (output / "metrics.json").read_text().splitlines()]
+    assert len(iterations) == len(set(iterations))
+
+
+def test_the_comparison_sees_a_single_bit(unbroken):
+    checkpoint = torch.load(unbroken / "model_final.pth", weights_only=True)
+    name = next(name for name, value in checkpoint["ema"].items() if value.is_floating_point() and value.ndim)
+    changed = checkpoint["ema"][name].clone()
+    changed.view(-1)[0] = torch.nextafter(changed.view(-1)[0], torch.tensor(torch.inf))
+    assert differences(checkpoint, checkpoint | {"ema": checkpoint["ema"] | {name: changed}}) == [f"/ema/{name}"]
