@@ -223,6 +223,15 @@ def test_a_truncated_archive_leaves_the_old_annotations(small, tmp_path):
 
 
 @pytest.fixture
+def large(small):
+    """The small set and eight images more, together larger than the small disk."""
+    for number in range(8):
+        write(small / TRAIN / f"x{number}" / "images" / "x.png", picture(number, (300, 300)))
+        write(small / TRAIN / f"x{number}" / "masks" / "m.png", mask_of("m1", (300, 300)))
+    return small
+
+
+@pytest.fixture
 def small_disk(tmp_path):
     """A disk of 256 kB in memory, or a limit on the size of files where the system lets us mount none."""
     disk = tmp_path / "disk"
@@ -239,14 +248,11 @@ def small_disk(tmp_path):
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_a_disk_that_fills_is_an_error_and_leaves_no_half_file(small, small_disk, workers):
-    for number in range(8):
-        write(small / TRAIN / f"x{number}" / "images" / "x.png", picture(number, (300, 300)))
-        write(small / TRAIN / f"x{number}" / "masks" / "m.png", mask_of("m1", (300, 300)))
+def test_a_disk_that_fills_is_an_error_and_leaves_no_half_file(large, small_disk, workers):
     with pytest.raises(InputError, match=r"expected room to write.*run it again") as raised:
-        prepare(small, small_disk / "root", workers=workers)
+        prepare(large, small_disk / "root", workers=workers)
     assert raised.value.__cause__.errno in (errno.ENOSPC, errno.EFBIG)
-    source = tree(small)
+    source = tree(large)
     written = tree(small_disk / "root")
     assert all(source[name.replace("root/", "")] == content for name, content in written.items())
 
