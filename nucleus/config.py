@@ -63,6 +63,8 @@ def add_nucleus_config(cfg: CfgNode) -> None:
     # The best checkpoint, model_best.pth, is that of the best DSB score (image mean) on the first of DATASETS.TEST,
     # evaluated every TEST.EVAL_PERIOD steps (Detectron2's key; 0: at the end only).
     cfg.TEST.PATIENCE = 0  # evaluations without a better score after which training stops; 0 never stops
+    # Images of the first of DATASETS.TEST on which the losses are measured at each evaluation; 0: none.
+    cfg.TEST.LOSS_IMAGES = 0
     cfg.TEST.PANELS = 4  # pictures of truth, prediction and errors drawn at an evaluation; 0 draws none
 
 

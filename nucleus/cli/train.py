@@ -2,8 +2,11 @@
 
   nucleus train --config-file configs/quick/mask_rcnn_lite0_FPN.yaml OUTPUT_DIR output/quick
   nucleus train --config-file ... --resume                      go on from the last checkpoint in OUTPUT_DIR
-  nucleus train --config-file ... --eval-only MODEL.WEIGHTS output/quick/model_final.pth DATASETS.TEST "('bbbc038_test',)"
+  nucleus train --config-file ... --eval-only MODEL.WEIGHTS output/quick/model_best.pth
+  nucleus train --config-file ... --num-gpus 0 --num-processes 2         two processes on the CPU
+  torchrun --nproc-per-node 8 tools/train_net.py --config-file ...       one process a GPU
 
+IMS_PER_BATCH is the batch of all processes together. OUTPUT_DIR holds run.json: what ran, on what, with what scores.
 What follows the flags is KEY VALUE pairs over the config; see nucleus/config.py for nucleus's own keys.
 """
 
@@ -17,7 +20,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config-file", required=True, metavar="FILE", help="a YAML file, such as those in configs/")
     parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint in OUTPUT_DIR")
     parser.add_argument("--eval-only", action="store_true", help="evaluate MODEL.WEIGHTS on DATASETS.TEST")
-    parser.add_argument("--num-gpus", type=int, default=None, help="GPUs a machine (default: 1 if there is one)")
+    parser.add_argument("--num-gpus", type=int, default=None, help="GPUs a machine (default: 1 if any; 0: CPU)")
+    parser.add_argument("--num-processes", type=int, default=1, help="processes a machine, with --num-gpus 0")
     parser.add_argument("--num-machines", type=int, default=1)
     parser.add_argument("--machine-rank", type=int, default=0, help="this machine's rank, from 0")
     parser.add_argument("--dist-url", default="auto", help="address of the first machine, such as tcp://HOST:PORT")
@@ -25,8 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Train or evaluate; returns 0."""
+    """Train or evaluate; returns 0, or what a process of several ended with."""
     from nucleus.engine.run import launch_run  # torch only when needed
 
-    launch_run(args)
-    return 0
+    return launch_run(args)

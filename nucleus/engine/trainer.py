@@ -26,8 +26,10 @@ from nucleus.engine.early_stop import EarlyStop
 from nucleus.engine.ema import EmaHook, build_ema
 from nucleus.engine.evaluation_hook import ScoreHook
 from nucleus.engine.metrics_log import trim_metrics
+from nucleus.engine.picture_hook import PictureHook
 from nucleus.engine.reseed import ReseedHook
 from nucleus.engine.training_step import TrainingStep, autocast_dtype
+from nucleus.engine.validation_loss import build_validation_loss
 from nucleus.errors import InputError
 from nucleus.evaluation.evaluator import NucleusEvaluator
 from nucleus.modeling.pretrained import read_weights
@@ -85,6 +87,7 @@ class NucleusTrainer(DefaultTrainer):
         """The hooks in their order: time and weights, then evaluation, then the checkpoint that knows of both."""
         cfg, period = self.cfg, self.cfg.TEST.EVAL_PERIOD
         score = BEST_SCORE if len(cfg.DATASETS.TEST) == 1 else f"{cfg.DATASETS.TEST[0]}/{BEST_SCORE}"
+        folders = [_evaluation_folder(cfg, name) for name in cfg.DATASETS.TEST]
         best = BestCheckpoint(period, self.checkpointer, score)
         return [
             hooks.IterationTimer(),
@@ -92,6 +95,8 @@ class NucleusTrainer(DefaultTrainer):
             hooks.LRScheduler(),
             *([] if self.ema is None else [EmaHook(self.ema, self.bare_model)]),
             ScoreHook(period, self._evaluate),
+            *([PictureHook(period, folders)] if cfg.TEST.PANELS else []),
+            *([build_validation_loss(cfg, self.evaluated_model)] if cfg.TEST.LOSS_IMAGES else []),
             best,
             *([EarlyStop(period, cfg.TEST.PATIENCE, best)] if cfg.TEST.PATIENCE else []),
             *([hooks.PeriodicCheckpointer(self.checkpointer, cfg.SOLVER.CHECKPOINT_PERIOD)] if _first() else []),
@@ -168,7 +173,7 @@ class NucleusTrainer(DefaultTrainer):
         """All scores of a data set, written to OUTPUT_DIR/evaluation/DATASET."""
         return NucleusEvaluator(
             dataset_name,
-            str(Path(cfg.OUTPUT_DIR) / "evaluation" / dataset_name),
+            _evaluation_folder(cfg, dataset_name),
             score_threshold=cfg.TEST.SCORE_THRESHOLD,
             max_detections=cfg.TEST.DETECTIONS_PER_IMAGE,
             panels=cfg.TEST.PANELS,
@@ -245,6 +250,10 @@ def _check(cfg: CfgNode) -> None:
         )
     if cfg.SOLVER.ACCUMULATE < 1:
         raise InputError("SOLVER.ACCUMULATE", expected="1 or more", found=str(cfg.SOLVER.ACCUMULATE))
+
+
+def _evaluation_folder(cfg: CfgNode, dataset_name: str) -> Path:
+    return Path(cfg.OUTPUT_DIR) / "evaluation" / dataset_name
 
 
 def _first() -> bool:

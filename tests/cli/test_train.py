@@ -2,10 +2,12 @@
 
 import csv
 import json
+import shutil
 
 import pytest
 import torch
 from PIL import Image
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from nucleus.cli.main import run_command
 
@@ -30,6 +32,45 @@ def test_a_run_leaves_weights_scores_and_a_picture(trained):
     assert checkpoint["ema"]["n_averaged"] == 4
 
 
+def test_scores_losses_and_a_picture_reach_the_logs(trained):
+    output, _ = trained
+    lines = [json.loads(line) for line in (output / "metrics.json").read_text().splitlines()]
+    assert {"total_loss", "lr", "gradient_norm"} <= lines[0].keys()
+    assert {"nucleus/DSB score (image mean)", "validation/total_loss", "validation/loss_mask"} <= lines[-1].keys()
+    board = EventAccumulator(str(output)).Reload()
+    tags = board.Tags()
+    assert {"total_loss", "lr", "validation/total_loss", "nucleus/DSB score (image mean)"} <= set(tags["scalars"])
+    (picture,) = board.Images("evaluation/bbbc038_synthetic_test")
+    size = Image.open(output / "evaluation" / "bbbc038_synthetic_test" / "panels.png").size
+    assert (picture.width, picture.height) == size
+
+
+def test_the_manifest_says_what_ran_and_what_came_of_it(trained):
+    output, _ = trained
+    start = json.loads((output / "run.json").read_text())["starts"][0]
+    assert start["outcome"] == "finished" and start["first iteration"] == 0 and start["processes"] == 1
+    assert start["scores"]["nucleus"]["DSB score (image mean)"] >= 0
+    assert all(data["sha256"] for data in start["data"].values()) and len(start["data"]) == 2
+
+
+def test_a_broken_weight_ends_the_run_with_the_images_named(trained, train, tmp_path):
+    output = tmp_path / "broken"
+    shutil.copytree(trained[0], output)
+    before = {path.name: path.read_bytes() for path in output.glob("*.pth")}
+    checkpoint = torch.load(output / "model_final.pth", weights_only=True)
+    checkpoint["model"]["roi_heads.mask_head.predictor.bias"][:] = torch.nan
+    torch.save(checkpoint, output / "poisoned.pth")
+    done = train.fails("OUTPUT_DIR", output, "MODEL.WEIGHTS", output / "poisoned.pth", "SOLVER.CHECKPOINT_PERIOD", 1)
+    assert done.returncode == 2
+    last_line = done.stderr.strip().splitlines()[-1]
+    assert "loss_mask nan" in last_line and ".png" in last_line and "SOLVER.BASE_LR" in last_line
+    assert "Traceback" not in done.stdout + done.stderr
+    (output / "poisoned.pth").unlink()
+    assert {path.name: path.read_bytes() for path in output.glob("*.pth")} == before
+    starts = json.loads((output / "run.json").read_text())["starts"]
+    assert starts[-1]["outcome"].startswith("InputError") and "scores" not in starts[-1]
+
+
 def test_resuming_goes_on_where_the_run_ended(trained, train):
     output, _ = trained
     train("--resume", "OUTPUT_DIR", output, "SOLVER.MAX_ITER", 6)
@@ -37,6 +78,8 @@ def test_resuming_goes_on_where_the_run_ended(trained, train):
     assert (checkpoint["iteration"], int(checkpoint["ema"]["n_averaged"])) == (5, 6)
     iterations = [json.loads(line)["iteration"] for line in (output / "metrics.json").read_text().splitlines()]
     assert iterations == [3, 5, 6]  # the steps of both starts, and the last evaluation; that of the first is undone
+    starts = json.loads((output / "run.json").read_text())["starts"]
+    assert [start["first iteration"] for start in starts] == [0, 4]
 
 
 def test_evaluating_the_checkpoint_gives_the_scores_of_the_run(trained, train, tmp_path):
