@@ -93,7 +93,7 @@ class TrainingStep(SimpleTrainer):
             try:
                 losses = self.model(part)
             except FloatingPointError as error:  # Detectron2's proposal generator looks for itself
-                raise diverged(file_names(part), self.iter, str(error)) from error
+                raise diverged(file_names(part), self.iter, str(error).rstrip(".")) from error
         self.scaler.scale(sum(losses.values()) * share).backward()
         return losses
 

@@ -1,3 +1,5 @@
+import math
+
 import pytest
 import torch
 from detectron2.modeling import build_model
@@ -13,6 +15,81 @@ QUICK = "configs/quick/mask_rcnn_lite0_FPN.yaml"
 @pytest.fixture
 def cfg(pytestconfig):
     return load_config(pytestconfig.rootpath / QUICK, ["MODEL.TIMM.WEIGHTS", "", "MODEL.DEVICE", "cpu"])
+
+
+@pytest.fixture
+def small(cfg, squares, tmp_path):
+    """A config that trains a few seconds."""
+    cfg.merge_from_list(["OUTPUT_DIR", str(tmp_path), "DATASETS.TRAIN", (squares,), "DATASETS.TEST", (squares,)])
+    cfg.merge_from_list(["INPUT.CROP_SIZE", 64, "INPUT.UPSCALE_SHORT_EDGE", 0, "DATALOADER.NUM_WORKERS", 0])
+    cfg.merge_from_list(["SOLVER.IMS_PER_BATCH", 1, "SOLVER.MAX_ITER", 9, "MODEL.RPN.POST_NMS_TOPK_TEST", 5])
+    cfg.merge_from_list(["TEST.EVAL_PERIOD", 1, "TEST.PANELS", 0, "TEST.SCORE_THRESHOLD", 1.0])  # no nuclei: score 0
+    return cfg
+
+
+def run(cfg, resume=False):
+    trainer = NucleusTrainer(cfg)
+    trainer.resume_or_load(resume)
+    return trainer, trainer.train()
+
+
+def test_a_run_that_gets_no_better_stops_and_stays_stopped(small, tmp_path):
+    small.TEST.PATIENCE = 2
+    trainer, scores = run(small)
+    assert trainer.iter == 3 and "2 evaluations without a better" in trainer.stop_reason
+    assert scores["nucleus"]["DSB score (image mean)"] == 0
+    assert (tmp_path / "last_checkpoint").read_text() == "model_final.pth"
+    assert torch.load(tmp_path / "model_best.pth", weights_only=True)["iteration"] == 0
+
+    stopped, scores = run(small, resume=True)
+    assert stopped.iter == 3 and scores == {}
+
+    small.TEST.PATIENCE, small.SOLVER.MAX_ITER = 5, 4
+    longer, _ = run(small, resume=True)
+    assert longer.iter == 4 and longer.completed and longer.stop_reason == ""
+
+
+def test_a_failing_step_is_neither_evaluated_nor_saved(small, tmp_path):
+    small.SOLVER.MAX_ITER, small.TEST.EVAL_PERIOD = 1, 0
+    trainer = NucleusTrainer(small)
+    trainer.resume_or_load(False)
+    torch.nn.init.constant_(trainer.bare_model.roi_heads.mask_head.predictor.bias, torch.nan)
+    with pytest.raises(InputError, match=r"\d\.png.*iteration 0.*loss_mask nan"):
+        trainer.train()
+    assert not trainer.completed
+    assert not (tmp_path / "evaluation").exists() and not list(tmp_path.glob("*.pth"))
+
+
+def learning_rates(cfg, steps):
+    """The factor on the base rate before each of some steps."""
+    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=1.0)
+    schedule = NucleusTrainer.build_lr_scheduler(cfg, optimizer)
+    rates = []
+    for _ in range(steps):
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        schedule.step()
+    return rates
+
+
+def test_cosine_and_steps_after_a_linear_warm_up(cfg):
+    cfg.SOLVER.MAX_ITER, cfg.SOLVER.WARMUP_ITERS, cfg.SOLVER.WARMUP_FACTOR = 8, 2, 0.5
+    cfg.SOLVER.LR_SCHEDULER_NAME, cfg.SOLVER.STEPS, cfg.SOLVER.GAMMA = "WarmupMultiStepLR", (4, 6), 0.1
+    assert learning_rates(cfg, 8) == pytest.approx([0.5, 0.75, 1, 1, 0.1, 0.1, 0.01, 0.01])
+    cfg.SOLVER.LR_SCHEDULER_NAME, cfg.SOLVER.WARMUP_ITERS = "WarmupCosineLR", 0
+    expected = [(1 + math.cos(math.pi * step / 8)) / 2 for step in range(8)]
+    assert learning_rates(cfg, 8) == pytest.approx(expected)
+
+
+def test_settings_that_would_be_left_out_in_silence_are_refused(cfg):
+    cfg.SOLVER.LR_SCHEDULER_NAME = "Cosine"
+    with pytest.raises(InputError, match="WarmupCosineLR"):
+        learning_rates(cfg, 1)
+    for key in ("TEST.PRECISE_BN.ENABLED", "SOLVER.AMP.ENABLED"):
+        other = cfg.clone()
+        other.merge_from_list([key, True])
+        with pytest.raises(InputError, match=key):
+            NucleusTrainer(other)
 
 
 def test_adamw_spares_norms_and_biases(cfg):
