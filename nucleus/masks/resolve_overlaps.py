@@ -39,11 +39,11 @@ def label_image_from_scored(
         The label image, int32 (H, W), nuclei numbered 1..n from the highest score down, and how many masks at or above
         the threshold were dropped.
     """
-    scores = np.asarray(scores, dtype=np.float64)
+    values = np.asarray(scores, dtype=np.float64)
     columns = np.zeros(height * width, dtype=np.int32)
     count = dropped = 0
-    for index in np.argsort(-scores, kind="stable"):
-        if not scores[index] >= score_threshold:  # so that NaN is left out, too
+    for index in np.argsort(-values, kind="stable"):
+        if not values[index] >= score_threshold:  # so that NaN is left out, too
             continue
         pixels = pixels_from_coco(rles[index])
         free = pixels[columns[pixels] == 0]
