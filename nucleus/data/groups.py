@@ -198,9 +198,14 @@ class _Lines:
         self.members = members
         self.ends, self.end_squares, self.end_steps = _stack(ends)
         self.starts, self.start_squares, self.start_steps = _stack(starts)
+        self.table: np.ndarray | None = None  # all costs, where that is little
+        if len(members) <= 4 * BLOCK:
+            self.table = self.costs(np.arange(len(members)), np.arange(len(members)))
 
     def costs(self, firsts: np.ndarray, seconds: np.ndarray, backwards: bool = False) -> np.ndarray:
         """Costs of the seams of each first with each second border, by row; `backwards` reads the second in reverse."""
+        if self.table is not None and not backwards:
+            return self.table[firsts[:, None], seconds]
         starts = self.starts[seconds]
         if backwards:
             starts = starts.reshape(len(seconds), -1, 3)[:, ::-1].reshape(starts.shape)
