@@ -13,6 +13,7 @@ from detectron2.config import CfgNode
 from detectron2.engine import DefaultTrainer, HookBase, create_ddp_model, hooks
 from detectron2.engine.train_loop import TrainerBase
 from detectron2.evaluation import verify_results
+from detectron2.modeling import build_model
 from detectron2.solver.build import get_default_optimizer_params
 from detectron2.utils import comm
 from detectron2.utils.events import CommonMetricPrinter, EventStorage, EventWriter, JSONWriter, TensorboardXWriter
@@ -24,7 +25,7 @@ from nucleus.engine.best_checkpoint import BestCheckpoint
 from nucleus.engine.checkpointer import NucleusCheckpointer
 from nucleus.engine.early_stop import EarlyStop
 from nucleus.engine.ema import EmaHook, build_ema
-from nucleus.engine.evaluation_hook import ScoreHook
+from nucleus.engine.evaluation_hook import LogHook, ScoreHook
 from nucleus.engine.metrics_log import trim_metrics
 from nucleus.engine.picture_hook import PictureHook
 from nucleus.engine.reseed import ReseedHook
@@ -130,7 +131,9 @@ class NucleusTrainer(DefaultTrainer):
             InputError: the loss is not finite any more.
         """
         if _first():  # only now, since the first iteration must be known
-            self.register_hooks([hooks.PeriodicWriter(self.build_writers(), period=20)])
+            writers = self.build_writers()
+            log = LogHook(self.cfg.TEST.EVAL_PERIOD, [w for w in writers if not isinstance(w, CommonMetricPrinter)])
+            self.register_hooks([log, hooks.PeriodicWriter(writers, period=20)])
         logger.info("Training from iteration %d to %d", self.start_iter, self.max_iter)
         self.iter = self.start_iter
         self._last_eval_results: dict[str, Any] = {}
@@ -157,6 +160,12 @@ class NucleusTrainer(DefaultTrainer):
     def evaluated_model(self) -> nn.Module:
         """The average of the weights where there is one."""
         return self.bare_model if self.ema is None else self.ema.module
+
+    @classmethod
+    def build_model(cls, cfg: CfgNode) -> nn.Module:
+        """The model of the config, in the memory layout that MODEL.CHANNELS_LAST asks for."""
+        layout = torch.channels_last if cfg.MODEL.CHANNELS_LAST else torch.contiguous_format
+        return build_model(cfg).to(memory_format=layout)
 
     @classmethod
     def build_train_loader(cls, cfg: CfgNode) -> Any:

@@ -92,6 +92,13 @@ def test_settings_that_would_be_left_out_in_silence_are_refused(cfg):
             NucleusTrainer(other)
 
 
+@pytest.mark.parametrize("channels_last", [True, False])
+def test_the_memory_layout_is_as_configured(cfg, channels_last):
+    cfg.MODEL.CHANNELS_LAST = channels_last
+    weight = NucleusTrainer.build_model(cfg).roi_heads.mask_head.mask_fcn1.weight
+    assert weight.is_contiguous(memory_format=torch.channels_last) == channels_last
+
+
 def test_adamw_spares_norms_and_biases(cfg):
     optimizer = NucleusTrainer.build_optimizer(cfg, nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4)))
     assert isinstance(optimizer, torch.optim.AdamW)
