@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from detectron2.engine import HookBase
 from detectron2.evaluation.testing import flatten_results_dict
 from detectron2.utils import comm
+from detectron2.utils.events import EventWriter
 
 
 class EvaluationHook(HookBase):
@@ -58,3 +59,24 @@ class ScoreHook(EvaluationHook):
         defined = {name: score for name, score in scores.items() if not math.isnan(score)}
         self.trainer.storage.put_scalars(smoothing_hint=False, **defined)
         comm.synchronize()  # evaluation takes another time in each process
+
+
+class LogHook(EvaluationHook):
+    """Write what every evaluation gave at once, so that no later one replaces it and no kill loses it.
+
+    Args:
+        period: see EvaluationHook.
+        writers: of files; those of the terminal follow their own period.
+    """
+
+    def __init__(self, period: int, writers: Sequence[EventWriter]) -> None:
+        super().__init__(period)
+        self.writers = writers
+
+    def act(self) -> None:
+        """Write what is new."""
+        for writer in self.writers:
+            writer.write()
+
+    def after_train(self) -> None:
+        """The writers' own hook writes the last of all and closes them."""

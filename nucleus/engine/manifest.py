@@ -30,19 +30,20 @@ PACKAGES = ("torch", "torchvision", "detectron2", "timm", "numpy", "scipy", "ope
 
 
 @contextmanager
-def run_manifest(cfg: CfgNode) -> Iterator[dict[str, Any]]:
+def run_manifest(cfg: CfgNode, **known: Any) -> Iterator[dict[str, Any]]:
     """Add an entry to OUTPUT_DIR/run.json when a run starts, and complete it when the run ends.
 
     A run that is killed leaves its entry with "end" null. Only the first process writes.
 
     Args:
         cfg: of the run.
+        known: what else is known when it starts, such as the first iteration.
 
     Yields:
-        The entry, for the caller to add to: "first iteration", "scores", and what else is known at the end.
+        The entry, for the caller to add to: "scores", and what else is known at the end.
     """
     path = Path(cfg.OUTPUT_DIR) / "run.json"
-    entry: dict[str, Any] = describe_run(cfg) if comm.is_main_process() else {}
+    entry: dict[str, Any] = describe_run(cfg) | known if comm.is_main_process() else {}
     entries = [*_read(path), entry]
     _write(path, entries)
     try:

@@ -8,7 +8,6 @@ from typing import Any
 import torch
 from detectron2.config import CfgNode
 from detectron2.engine import default_setup
-from detectron2.modeling import build_model
 from detectron2.utils import comm
 from detectron2.utils.logger import setup_logger
 
@@ -36,19 +35,19 @@ def run_process(args: argparse.Namespace) -> dict[str, Any]:
     """Train or evaluate in this process; returns the scores by data set, in the first process."""
     register_all()
     cfg = setup(args)
-    with run_manifest(cfg) as entry:
-        if args.eval_only:
-            model = build_model(cfg)
-            load_trained_weights(model, cfg)
+    if args.eval_only:
+        model = NucleusTrainer.build_model(cfg)
+        load_trained_weights(model, cfg)
+        with run_manifest(cfg) as entry:
             entry["scores"] = NucleusTrainer.test(cfg, model)
-        else:
-            trainer = NucleusTrainer(cfg)
-            trainer.resume_or_load(resume=args.resume)
-            entry["first iteration"] = trainer.start_iter
-            entry["scores"] = trainer.train()
-            if trainer.stop_reason:
-                entry["outcome"] = trainer.stop_reason
         return entry["scores"]
+    trainer = NucleusTrainer(cfg)
+    trainer.resume_or_load(resume=args.resume)
+    with run_manifest(cfg, first_iteration=trainer.start_iter) as entry:
+        entry["scores"] = trainer.train()
+        if trainer.stop_reason:
+            entry["outcome"] = trainer.stop_reason
+    return entry["scores"]
 
 
 def setup(args: argparse.Namespace) -> CfgNode:

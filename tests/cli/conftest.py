@@ -13,6 +13,7 @@ _BASE_: "{base}"
 MODEL:
   TIMM: {{WEIGHTS: ""}}
   RPN: {{POST_NMS_TOPK_TEST: 20}}
+  ROI_HEADS: {{SCORE_THRESH_TEST: 0.0}}
 INPUT: {{UPSCALE_SHORT_EDGE: 0, CROP_SIZE: 64}}
 DATASETS:
   TRAIN: ("bbbc038_synthetic_train",)

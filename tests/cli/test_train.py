@@ -48,7 +48,7 @@ def test_scores_losses_and_a_picture_reach_the_logs(trained):
 def test_the_manifest_says_what_ran_and_what_came_of_it(trained):
     output, _ = trained
     start = json.loads((output / "run.json").read_text())["starts"][0]
-    assert start["outcome"] == "finished" and start["first iteration"] == 0 and start["processes"] == 1
+    assert start["outcome"] == "finished" and start["first_iteration"] == 0 and start["processes"] == 1
     assert start["scores"]["nucleus"]["DSB score (image mean)"] >= 0
     assert all(data["sha256"] for data in start["data"].values()) and len(start["data"]) == 2
 
@@ -79,7 +79,7 @@ def test_resuming_goes_on_where_the_run_ended(trained, train):
     iterations = [json.loads(line)["iteration"] for line in (output / "metrics.json").read_text().splitlines()]
     assert iterations == [3, 5, 6]  # the steps of both starts, and the last evaluation; that of the first is undone
     starts = json.loads((output / "run.json").read_text())["starts"]
-    assert [start["first iteration"] for start in starts] == [0, 4]
+    assert [start["first_iteration"] for start in starts] == [0, 4]
 
 
 def test_evaluating_the_checkpoint_gives_the_scores_of_the_run(trained, train, tmp_path):

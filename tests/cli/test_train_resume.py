@@ -61,7 +61,10 @@ def test_a_killed_run_goes_on_exactly(train, unbroken, killed, tmp_path, workers
     assert final["trainer"]["hooks"]["BestCheckpoint"]["iteration"] == 1  # before the kill, and not beaten since
 
     iterations = [json.loads(line)["iteration"] for line in (output / "metrics.json").read_text().splitlines()]
-    assert len(iterations) == len(set(iterations))
+    assert sorted(iterations) == [1, 3, 5, 7, 8]  # every evaluation once, and the last step
+    starts = json.loads((output / "run.json").read_text())["starts"]
+    assert [start["first_iteration"] for start in starts] == [0, 3 * (starts[1]["first_iteration"] // 3)]
+    assert [start["end"] is None for start in starts] == [True, False]
 
 
 def test_the_comparison_sees_a_single_bit(unbroken):
