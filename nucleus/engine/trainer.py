@@ -190,13 +190,20 @@ class NucleusTrainer(DefaultTrainer):
 
     @classmethod
     def build_optimizer(cls, cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
-        """SGD as Detectron2 builds it, or AdamW (Loshchilov and Hutter 2019) without decay of norms and biases."""
+        """SGD as Detectron2 builds it, or AdamW (Loshchilov and Hutter 2019).
+
+        AdamW does not decay norms, biases and Swin's tables of relative positions.
+        """
         if cfg.SOLVER.OPTIMIZER == "SGD":
             return super().build_optimizer(cfg, model)
         if cfg.SOLVER.OPTIMIZER != "AdamW":
             raise InputError("SOLVER.OPTIMIZER", expected="SGD or AdamW", found=cfg.SOLVER.OPTIMIZER)
         parameters = get_default_optimizer_params(
-            model, base_lr=cfg.SOLVER.BASE_LR, weight_decay_norm=0.0, weight_decay_bias=0.0
+            model,
+            base_lr=cfg.SOLVER.BASE_LR,
+            weight_decay_norm=0.0,
+            weight_decay_bias=0.0,
+            overrides={"relative_position_bias_table": {"weight_decay": 0.0}},
         )
         return torch.optim.AdamW(parameters, lr=cfg.SOLVER.BASE_LR, weight_decay=cfg.SOLVER.WEIGHT_DECAY)
 

@@ -99,13 +99,15 @@ def test_the_memory_layout_is_as_configured(cfg, channels_last):
     assert weight.is_contiguous(memory_format=torch.channels_last) == channels_last
 
 
-def test_adamw_spares_norms_and_biases(cfg):
-    optimizer = NucleusTrainer.build_optimizer(cfg, nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4)))
+def test_adamw_spares_norms_biases_and_position_tables(cfg):
+    model = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4))
+    model.relative_position_bias_table = nn.Parameter(torch.zeros(5, 2))
+    optimizer = NucleusTrainer.build_optimizer(cfg, model)
     assert isinstance(optimizer, torch.optim.AdamW)
     decays = {
         parameter.ndim: group["weight_decay"] for group in optimizer.param_groups for parameter in group["params"]
     }
-    assert decays == {4: cfg.SOLVER.WEIGHT_DECAY, 1: 0.0}
+    assert decays == {4: cfg.SOLVER.WEIGHT_DECAY, 2: 0.0, 1: 0.0}
 
 
 def test_unknown_optimizers_and_precisions_are_refused(cfg):
