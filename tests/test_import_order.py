@@ -14,6 +14,7 @@ PACKAGE = Path(__file__).parents[1] / "nucleus"
 # From the top of the house to the bottom; see the table of folders in CONTRIBUTING.md.
 ORDER = (
     "errors",
+    "processes",
     "masks",
     "formats",
     "visualization",

@@ -15,9 +15,9 @@ import os
 from pathlib import Path
 
 from nucleus.data.own_images import convert_coco, convert_label_images
-from nucleus.data.processes import available_cpus
 from nucleus.data.registry import check_name, register_set
 from nucleus.errors import InputError
+from nucleus.processes import available_cpus
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

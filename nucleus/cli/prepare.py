@@ -15,7 +15,7 @@ from typing import Any
 
 from nucleus.data.converter import ANNOTATIONS, REPORT, prepare
 from nucleus.data.download import BBBC038, fetch_all
-from nucleus.data.processes import available_cpus
+from nucleus.processes import available_cpus
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -19,12 +19,12 @@ from nucleus.data.groups import find_groups
 from nucleus.data.image_record import ImageRecord, coco_annotation, coco_image
 from nucleus.data.lock import only_writer
 from nucleus.data.modality import MODALITIES
-from nucleus.data.processes import in_order
 from nucleus.data.repairs import KINDS, Repairs
 from nucleus.data.splits import validation_groups
 from nucleus.errors import InputError
 from nucleus.formats.atomic import atomic_write
 from nucleus.formats.coco import write_coco
+from nucleus.processes import in_order
 
 ANNOTATIONS = "annotations"
 REPORT = "report.json"

@@ -17,12 +17,12 @@ from tqdm import tqdm
 from nucleus.data.groups import Borders, borders_of, find_groups
 from nucleus.data.image_record import counts_from_edges
 from nucleus.data.modality import modality_of
-from nucleus.data.processes import in_order
 from nucleus.errors import InputError
 from nucleus.formats.coco import NUCLEUS, read_coco, rle_from_segmentation, write_coco
 from nucleus.formats.image import read_image, to_rgb8
 from nucleus.formats.label_image import read_label_image
 from nucleus.masks.rle import Rle, coco_area, coco_box
+from nucleus.processes import in_order
 
 IMAGE_SUFFIXES = (".png", ".tif", ".tiff", ".jpg", ".jpeg", ".webp", ".bmp")
 LABEL_SUFFIXES = (".png", ".tif", ".tiff")

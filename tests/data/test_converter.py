@@ -33,12 +33,12 @@ from small_bbbc038 import (
 from nucleus.data.bbbc038 import TEST, TRAIN
 from nucleus.data.converter import SPLITS, prepare
 from nucleus.data.lock import only_writer
-from nucleus.data.processes import in_order
 from nucleus.data.synthetic import write_synthetic
 from nucleus.errors import InputError
 from nucleus.formats.coco import read_coco
 from nucleus.formats.kaggle_csv import read_kaggle_csv
 from nucleus.masks.rle import decode_coco
+from nucleus.processes import in_order
 
 COMMAND = Path(__file__).parents[2] / "datasets" / "prepare_bbbc038.py"
 

@@ -5,8 +5,8 @@ import signal
 
 import pytest
 
-from nucleus.data.processes import available_cpus, in_order
 from nucleus.errors import InputError
+from nucleus.processes import available_cpus, in_order
 
 
 def square(number):
