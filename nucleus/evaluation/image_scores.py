@@ -9,22 +9,36 @@ import numpy as np
 
 from nucleus.evaluation.aji import AjiCounts, aji_counts
 from nucleus.evaluation.matching import IOU_THRESHOLDS
+from nucleus.evaluation.nucleus_sizes import SizeCounts, size_counts
 from nucleus.evaluation.object_scores import ObjectCounts, object_counts
 from nucleus.evaluation.panoptic import PanopticCounts, panoptic_counts
 from nucleus.evaluation.pixel_scores import PixelCounts, pixel_counts
 from nucleus.evaluation.seed_protocol import SeedProtocolCounts, seed_protocol_counts
-from nucleus.masks.overlap import overlap_table
+from nucleus.evaluation.splits_merges import SplitMergeCounts, split_merge_counts
+from nucleus.masks.overlap import OverlapTable, overlap_table
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ImageScores:
-    """The counts behind every score of one image, or of many after `counts.pool`."""
+    """The counts behind every score of one image, or of many after `counts.pool`.
 
+    Attributes:
+        image_pixels: H x W.
+        objects: nuclei and matches.
+        pixels: of the foregrounds.
+        aji, panoptic, seed_protocol: what the scores of these names are made of.
+        splits_merges: true nuclei that are split, predictions that merge.
+        sizes: nuclei and matches by the area of the nucleus.
+    """
+
+    image_pixels: int
     objects: ObjectCounts
     pixels: PixelCounts
     aji: AjiCounts
     panoptic: PanopticCounts
     seed_protocol: SeedProtocolCounts
+    splits_merges: SplitMergeCounts
+    sizes: SizeCounts
 
 
 def score_image(truth: np.ndarray, prediction: np.ndarray) -> ImageScores:
@@ -40,13 +54,20 @@ def score_image(truth: np.ndarray, prediction: np.ndarray) -> ImageScores:
     Raises:
         ValueError: the shapes differ, the values are no whole numbers, or a label is negative.
     """
-    table = overlap_table(truth, prediction)
+    return score_table(overlap_table(truth, prediction), truth, prediction)
+
+
+def score_table(table: OverlapTable, truth: np.ndarray, prediction: np.ndarray) -> ImageScores:
+    """Score one predicted label image whose overlap table is there already; see `score_image`."""
     return ImageScores(
+        image_pixels=int(np.size(truth)),
         objects=object_counts(table),
         pixels=pixel_counts(table),
         aji=aji_counts(table),
         panoptic=panoptic_counts(table),
         seed_protocol=seed_protocol_counts(truth, prediction),
+        splits_merges=split_merge_counts(table),
+        sizes=size_counts(table),
     )
 
 
@@ -77,8 +98,11 @@ SCORES = INSTANCE_SCORES | SEED_PROTOCOL_SCORES
 """Every score by the name under which it is printed and written."""
 
 COUNTS: dict[str, Callable[[ImageScores], float]] = {
+    "image pixels": lambda scores: scores.image_pixels,
     "true nuclei": lambda scores: scores.objects.truths,
     "predicted nuclei": lambda scores: scores.objects.predictions,
+    "splits": lambda scores: scores.splits_merges.splits,
+    "merges": lambda scores: scores.splits_merges.merges,
     **_by_threshold("true positives", lambda scores: scores.objects.true_positives),
     **_by_threshold("false positives", lambda scores: scores.objects.false_positives),
     **_by_threshold("false negatives", lambda scores: scores.objects.false_negatives),

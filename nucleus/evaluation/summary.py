@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from nucleus.evaluation.counts import pool
 from nucleus.evaluation.image_scores import COUNTS, SCORES, ImageScores
+from nucleus.evaluation.nucleus_sizes import SIZES
 
 OVERALL = "overall"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ScoredImage:
     """One image with its counts.
 
@@ -20,11 +21,14 @@ class ScoredImage:
         name: what a person finds the image by: its file name.
         modality: kind of image, such as "small_fluorescent"; "unknown" where nobody said.
         scores: its counts.
+        group: what images of one field of view, slide or patient share, so that they are no independent samples; ""
+            where nobody said.
     """
 
     name: str
     modality: str
     scores: ImageScores
+    group: str = ""
 
 
 @dataclass(frozen=True)
@@ -37,12 +41,14 @@ class Summary:
         image_mean: each score by name, the mean over the images.
         pooled: each score by name, from counts summed over the images; COCO AP, which ranks the detections of all
             images together, is here as well.
+        sizes: counts and pooled scores of the nuclei of each size; see `nucleus_sizes`.
     """
 
     images: int
     counts: dict[str, int]
     image_mean: dict[str, float]
     pooled: dict[str, float]
+    sizes: dict[str, dict[str, float]] = field(default_factory=dict)
 
 
 def by_modality(modalities: Sequence[str]) -> dict[str, list[int]]:
@@ -68,19 +74,41 @@ def summarize(
     Raises:
         ValueError: no image.
     """
+    return summarize_groups(images, by_modality([image.modality for image in images]), coco_ap)
+
+
+def summarize_groups(
+    images: Sequence[ScoredImage],
+    groups: Mapping[str, Sequence[int]],
+    coco_ap: Mapping[str, Mapping[str, float]] | None = None,
+) -> dict[str, Summary]:
+    """Bring the scores of images together, by any grouping.
+
+    Args:
+        images: at least one.
+        groups: positions in `images`, at least one, by the name of the group.
+        coco_ap: COCO AP by name, for each group, if it was computed.
+
+    Returns:
+        The summary of each group.
+
+    Raises:
+        ValueError: no image.
+    """
     if not images:
         raise ValueError("expected at least one scored image, found none")
-    summaries = {}
-    for group, positions in by_modality([image.modality for image in images]).items():
-        members = [images[position] for position in positions]
-        pooled = pool([image.scores for image in members])
-        summaries[group] = Summary(
-            images=len(members),
-            counts={name: int(count(pooled)) for name, count in COUNTS.items()},
-            image_mean={
-                name: math.fsum(score(image.scores) for image in members) / len(members)
-                for name, score in SCORES.items()
-            },
-            pooled={name: score(pooled) for name, score in SCORES.items()} | dict((coco_ap or {}).get(group, {})),
-        )
-    return summaries
+    return {
+        group: _summary([images[position].scores for position in positions], (coco_ap or {}).get(group, {}))
+        for group, positions in groups.items()
+    }
+
+
+def _summary(members: list[ImageScores], coco_ap: Mapping[str, float]) -> Summary:
+    pooled = pool(members)
+    return Summary(
+        images=len(members),
+        counts={name: int(count(pooled)) for name, count in COUNTS.items()},
+        image_mean={name: math.fsum(map(score, members)) / len(members) for name, score in SCORES.items()},
+        pooled={name: score(pooled) for name, score in SCORES.items()} | dict(coco_ap),
+        sizes={name: pooled.sizes.scores(position) for position, name in enumerate(SIZES)},
+    )
