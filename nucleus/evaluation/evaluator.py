@@ -25,8 +25,9 @@ from nucleus.evaluation.summary import OVERALL, ScoredImage, Summary, by_modalit
 from nucleus.evaluation.table import AGGREGATIONS, format_table, write_scores
 from nucleus.formats.atomic import atomic_write
 from nucleus.formats.coco import NUCLEUS, read_coco
-from nucleus.masks.mask_stack import encode_stack
-from nucleus.masks.resolve_overlaps import MIN_KEPT, label_image_from_scored
+from nucleus.masks.box_masks import BoxMasks
+from nucleus.masks.mask_stack import box_masks_from_stack
+from nucleus.masks.resolve_overlaps import MIN_KEPT, label_image_from_box_masks, label_image_from_scored
 from nucleus.masks.rle import coco_area, label_image_from_coco
 from nucleus.visualization.panel import save_panels
 
@@ -103,8 +104,8 @@ class NucleusEvaluator(DatasetEvaluator):
 
         Args:
             inputs: Detectron2's records; `image_id` says which image of the COCO file each is.
-            outputs: in the same order, each with "instances": pred_boxes, scores and pred_masks, bool (N, H, W) at the
-                size of the original image, on any device.
+            outputs: in the same order, each with "instances": pred_boxes, scores and pred_masks, BoxMasks or bool
+                (N, H, W) at the size of the original image, on any device.
 
         Raises:
             InputError: an image is not in the COCO file, has another size there, or has no masks.
@@ -127,8 +128,12 @@ class NucleusEvaluator(DatasetEvaluator):
                              found=f"{instances.image_size[0]} x {instances.image_size[1]}")  # fmt: skip
         boxes = instances.pred_boxes.tensor.numpy().astype(np.float64)
         scores = instances.scores.tolist()
-        rles = encode_stack(np.asarray(instances.pred_masks, dtype=bool).reshape(-1, *size), boxes)
-        predicted, dropped = self._label_image(rles, scores, size)
+        masks = instances.pred_masks
+        if not isinstance(masks, BoxMasks):
+            masks = box_masks_from_stack(np.asarray(masks, dtype=bool).reshape(-1, *size), boxes)
+        predicted, _, dropped = label_image_from_box_masks(
+            masks, scores, score_threshold=self.score_threshold, min_kept=self.min_kept
+        )
         results = [
             {
                 "image_id": image_id,
@@ -137,7 +142,7 @@ class NucleusEvaluator(DatasetEvaluator):
                 "score": score,
                 "segmentation": rle,
             }
-            for (left, top, right, bottom), score, rle in zip(boxes.tolist(), scores, rles, strict=True)
+            for (left, top, right, bottom), score, rle in zip(boxes.tolist(), scores, masks.encode(), strict=True)
         ]
         truth = label_image_from_coco(self._truth_rles[image_id], *size)
         return Evaluated(score_image(truth, predicted), results, dropped)

@@ -6,14 +6,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from nucleus.masks.mask_stack import encode_stack
+from nucleus.masks.mask_stack import box_masks_from_stack
 from nucleus.masks.rle import decode_coco, encode_coco
 
 
 def test_by_hand():
     mask = np.zeros((3, 4), dtype=bool)
     mask[1:, 1] = mask[0, 2] = True  # down the columns: 4 background, 3 nucleus (two columns joined), 5 background
-    (rle,) = encode_stack(mask[None], np.array([[1.0, 0.0, 3.0, 3.0]]))
+    (rle,) = box_masks_from_stack(mask[None], np.array([[1.0, 0.0, 3.0, 3.0]])).encode()
     assert rle == {"size": [3, 4], "counts": "435"}
 
 
@@ -23,7 +23,7 @@ def test_equals_the_encoding_of_whole_masks_whatever_the_boxes(data):
     masks = data.draw(arrays(bool, shape))
     corner = st.floats(-20, 20) | st.just(np.nan)
     boxes = data.draw(arrays(np.float64, (shape[0], 4), elements=corner))
-    assert encode_stack(masks, boxes) == [encode_coco(mask) for mask in masks]
+    assert box_masks_from_stack(masks, boxes).encode() == [encode_coco(mask) for mask in masks]
 
 
 def test_small_masks_in_a_large_image():
@@ -35,7 +35,7 @@ def test_small_masks_in_a_large_image():
         blob = rng.random((height, width)) < 0.7
         mask[top : top + height, left : left + width] = blob[: 200 - top, : 300 - left]
         box[:] = left + 0.4, top + 0.4, left + width - 0.4, top + height - 0.4
-    rles = encode_stack(masks, boxes)
+    rles = box_masks_from_stack(masks, boxes).encode()
     assert rles == [encode_coco(mask) for mask in masks]
     np.testing.assert_array_equal(decode_coco(rles[7]), masks[7])
 
@@ -43,4 +43,4 @@ def test_small_masks_in_a_large_image():
 @pytest.mark.parametrize("box", [[np.inf, 0, np.inf, 5], [np.nan] * 4, [5, 5, 2, 2], [-100, -100, -50, -50]])
 def test_boxes_without_sense_lose_no_pixel(box):
     masks = np.ones((1, 4, 6), dtype=bool)
-    assert encode_stack(masks, np.array([box], dtype=np.float32)) == [encode_coco(masks[0])]
+    assert box_masks_from_stack(masks, np.array([box], dtype=np.float32)).encode() == [encode_coco(masks[0])]

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
-from nucleus.masks.resolve_overlaps import label_image_from_scored
+from nucleus.masks.box_masks import BoxMasks
+from nucleus.masks.resolve_overlaps import label_image_from_box_masks, label_image_from_scored
 from nucleus.masks.rle import encode_coco
 
 
@@ -69,3 +71,42 @@ def test_nan_scores_are_below_every_threshold():
     labels, dropped = label_image_from_scored([rectangle(0, 0, 4, 5)], [float("nan")], 8, 10)
     assert labels.max() == 0
     assert dropped == 0
+
+
+def test_says_which_mask_each_nucleus_is():
+    rles = [rectangle(0, 0, 4, 5), rectangle(0, 0, 2, 2), rectangle(4, 4, 6, 6), rectangle(6, 0, 8, 2)]
+    masks = BoxMasks.from_coco(rles, 8, 10)
+    labels, kept, dropped = label_image_from_box_masks(masks, [0.6, 0.5, 0.9, 0.1], score_threshold=0.4)
+    assert kept.tolist() == [2, 0]
+    assert dropped == 1
+    assert (labels[5, 5], labels[3, 4], labels[7, 0]) == (1, 2, 0)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_equals_the_rule_written_out_for_whole_masks(seed):
+    """Many masks that overlap, in boxes larger than they are, at scores of which some are equal."""
+    rng = np.random.default_rng(seed)
+    height, width, count = (int(value) for value in rng.integers(1, 60, size=3))
+    left, right = np.sort(rng.integers(0, width + 1, size=(2, count)), axis=0)
+    top, bottom = np.sort(rng.integers(0, height + 1, size=(2, count)), axis=0)
+    crops = [rng.random((b - t, r - x)) < 0.6 for x, t, r, b in zip(left, top, right, bottom, strict=True)]
+    masks = BoxMasks(np.stack([left, top, right, bottom], axis=1), crops, height, width)
+    scores = rng.integers(0, 10, size=count) / 10
+
+    expected, lost = np.zeros((height, width), dtype=np.int32), 0
+    stack = np.asarray(masks)
+    for index in sorted(range(count), key=lambda one: (-scores[one], one)):
+        if scores[index] < 0.3:
+            continue
+        free = stack[index] & (expected == 0)
+        if free.sum() == 0 or free.sum() / stack[index].sum() < 0.5:
+            lost += 1
+        else:
+            expected[free] = expected.max() + 1
+
+    labels, _, dropped = label_image_from_box_masks(masks, scores, score_threshold=0.3)
+    np.testing.assert_array_equal(labels, expected)
+    assert dropped == lost
+    by_rle = label_image_from_scored(masks.encode(), scores.tolist(), height, width, score_threshold=0.3)
+    np.testing.assert_array_equal(by_rle[0], expected)
+    assert by_rle[1] == lost
