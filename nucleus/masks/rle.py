@@ -58,11 +58,54 @@ def label_image_from_coco(rles: Sequence[Rle], height: int, width: int) -> np.nd
     Returns:
         int32 (H, W).
     """
+    return label_image_from_runs([runs_from_coco(rle) for rle in rles], height, width)
+
+
+def label_image_from_runs(masks: Sequence[np.ndarray], height: int, width: int) -> np.ndarray:
+    """Draw masks given by their runs into one label image: mask i becomes label i + 1, an earlier one keeps its pixels.
+
+    Args:
+        masks: for each mask int64 (R, 2), start and stop of its runs, as 0-based offsets down the columns.
+        height: H in pixels.
+        width: W in pixels.
+
+    Returns:
+        int32 (H, W).
+    """
     columns = np.zeros(height * width, dtype=np.int32)
-    for index in range(len(rles), 0, -1):  # backwards, so that the earlier mask is drawn over the later one
-        for start, stop in runs_from_coco(rles[index - 1]):
+    for index in range(len(masks), 0, -1):  # backwards, so that the earlier mask is drawn over the later one
+        for start, stop in masks[index - 1].tolist():
             columns[start:stop] = index
     return np.ascontiguousarray(columns.reshape(width, height).T)
+
+
+def rles_from_label_image(labels: np.ndarray) -> list[Rle]:
+    """Encode the nuclei of a label image as COCO compressed RLE.
+
+    Args:
+        labels: integers (H, W), 0 background.
+
+    Returns:
+        {"size": [H, W], "counts": str} of each label, the labels ascending.
+    """
+    height, width = labels.shape
+    columns = labels.T.ravel()
+    if columns.size == 0:
+        return []
+    starts = np.concatenate([[0], np.flatnonzero(columns[1:] != columns[:-1]) + 1])
+    stops = np.append(starts[1:], columns.size)
+    runs = np.stack([starts, stops], axis=1)[columns[starts] != 0]
+    label_of_run = columns[runs[:, 0]]
+    order = np.argsort(label_of_run, kind="stable")
+    firsts = np.flatnonzero(np.diff(label_of_run[order])) + 1
+    masks = np.split(runs[order], firsts) if runs.size else []
+    counts = [np.diff(mask.ravel(), prepend=0, append=columns.size).tolist() for mask in masks]
+    return [_compress(one if one[-1] else one[:-1], height, width) for one in counts]
+
+
+def _compress(counts: list[int], height: int, width: int) -> Rle:
+    rle = coco_mask.frPyObjects({"size": [height, width], "counts": counts}, height, width)
+    return {"size": [height, width], "counts": rle["counts"].decode("ascii")}
 
 
 def runs_from_coco(rle: Rle) -> np.ndarray:
@@ -140,6 +183,26 @@ def decode_kaggle(runs: str, height: int, width: int) -> np.ndarray:
     Raises:
         ValueError: the runs are not pairs of positive whole numbers, do not increase, or leave the image.
     """
+    columns = np.zeros(height * width, dtype=bool)
+    for start, stop in runs_from_kaggle(runs, height, width):
+        columns[start:stop] = True
+    return np.ascontiguousarray(columns.reshape(width, height).T)
+
+
+def runs_from_kaggle(runs: str, height: int, width: int) -> np.ndarray:
+    """Half-open foreground runs of the competition's form, as 0-based offsets down the columns.
+
+    Args:
+        runs: as `decode_kaggle` takes them.
+        height: H in pixels.
+        width: W in pixels.
+
+    Returns:
+        int64 (R, 2): start and stop of each run.
+
+    Raises:
+        ValueError: see `decode_kaggle`.
+    """
     words = runs.split()
     if len(words) % 2:
         raise ValueError(f"expected pairs of start and length, found {len(words)} numbers")
@@ -156,7 +219,4 @@ def decode_kaggle(runs: str, height: int, width: int) -> np.ndarray:
     # Compared before the addition could matter: a start or a length near 2**63 would wrap around.
     if (starts >= height * width).any() or (lengths > height * width - starts).any():
         raise ValueError(f"expected runs inside {height} x {width} pixels, found one that leaves the image")
-    columns = np.zeros(height * width, dtype=bool)
-    for start, stop in zip(starts, stops, strict=True):
-        columns[start:stop] = True
-    return np.ascontiguousarray(columns.reshape(width, height).T)
+    return np.stack([starts, stops], axis=1)

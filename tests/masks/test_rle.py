@@ -13,8 +13,11 @@ from nucleus.masks.rle import (
     encode_coco,
     encode_kaggle,
     label_image_from_coco,
+    label_image_from_runs,
     pixels_from_coco,
+    rles_from_label_image,
     runs_from_coco,
+    runs_from_kaggle,
 )
 
 MASKS = npst.arrays(bool, st.tuples(st.integers(1, 40), st.integers(1, 40)))
@@ -88,3 +91,17 @@ def test_no_rles_give_background():
 def test_bad_runs_are_refused_with_the_reason(runs, complaint):
     with pytest.raises(ValueError, match=complaint):
         decode_kaggle(runs, 3, 3)
+
+
+@given(npst.arrays(np.uint8, st.tuples(st.integers(1, 6), st.integers(1, 6)), elements=st.integers(0, 3)))
+def test_the_nuclei_of_a_label_image_as_coco_rle(labels):
+    expected = [encode_coco(labels == label) for label in np.unique(labels[labels != 0])]
+    assert rles_from_label_image(labels) == expected
+
+
+def test_runs_of_the_competition():
+    assert runs_from_kaggle("1 3 10 2", 4, 3).tolist() == [[0, 3], [9, 11]]
+    assert runs_from_kaggle("", 4, 3).shape == (0, 2)
+    assert label_image_from_runs([np.array([[0, 3]]), np.array([[2, 5]])], 4, 2).T.ravel().tolist() == [
+        1, 1, 1, 2, 2, 0, 0, 0,
+    ]  # fmt: skip
