@@ -12,12 +12,31 @@ from collections.abc import Sequence
 from dataclasses import fields, is_dataclass
 from typing import Any, TypeVar
 
+import numpy as np
+
 Counts = TypeVar("Counts")
 
 
-def share(part: float, whole: float) -> float:
-    """part / whole, and 1 where nothing was there to find and nothing was found (whole is 0)."""
+def share(part: Any, whole: Any) -> Any:
+    """part / whole, and 1 where nothing was there to find and nothing was found (whole is 0).
+
+    Args:
+        part: a number, or an array of them: counts of many resamples (see `nucleus.evaluation.count_matrix`).
+        whole: likewise.
+
+    Returns:
+        A float, or float64 of their shape.
+    """
+    if isinstance(whole, np.ndarray):
+        return np.divide(part, whole, out=np.ones(whole.shape), where=whole != 0)
     return part / whole if whole else 1.0
+
+
+def mean(values: Sequence[Any]) -> Any:
+    """Mean of numbers, summed without rounding between the steps, or of arrays, element by element."""
+    if isinstance(values[0], np.ndarray):
+        return np.mean(values, axis=0)
+    return math.fsum(values) / len(values)
 
 
 def pool(counts: Sequence[Counts]) -> Counts:

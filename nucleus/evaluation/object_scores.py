@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
-from nucleus.evaluation.counts import share
+from nucleus.evaluation.counts import mean, share
 from nucleus.evaluation.matching import matches_by_threshold
 from nucleus.masks.overlap import OverlapTable
 
@@ -47,7 +46,7 @@ class ObjectCounts:
         are summed over images at each threshold before the mean over thresholds.
         """
         shares = [share(matched, self.truths + self.predictions - matched) for matched in self.true_positives]
-        return math.fsum(shares) / len(shares)
+        return mean(shares)
 
 
 def object_counts(table: OverlapTable) -> ObjectCounts:

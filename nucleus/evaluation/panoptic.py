@@ -33,7 +33,8 @@ class PanopticCounts:
     @property
     def sq(self) -> float:
         """Segmentation quality: mean IoU of the matches; 0 without a match, 1 without any nucleus."""
-        return self.iou_sum / self.true_positives if self.true_positives else share(0, self.truths + self.predictions)
+        unmatched = (self.true_positives == 0) * (self.truths + self.predictions)
+        return share(self.iou_sum, self.true_positives) * share(0, unmatched)
 
     @property
     def rq(self) -> float:
