@@ -1,0 +1,58 @@
+"""The counts of many images as one matrix, so that the scores of thousands of sums of them are array operations."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import fields, is_dataclass
+from typing import Any
+
+import numpy as np
+
+from nucleus.evaluation.image_scores import SCORES, ImageScores
+
+
+def count_matrix(images: Sequence[ImageScores]) -> np.ndarray:
+    """Lay the counts of each image out in a row.
+
+    Args:
+        images: N, at least one.
+
+    Returns:
+        float64 (N, C): every number in ImageScores, in the order of its fields. Whole numbers stay exact.
+    """
+    return np.array([list(_numbers(image)) for image in images], dtype=np.float64)
+
+
+def scores_of_counts(counts: np.ndarray, like: ImageScores) -> np.ndarray:
+    """Take every score from many rows of counts at once.
+
+    Args:
+        counts: float64 (R, C), rows of `count_matrix` or sums of such rows.
+        like: any image, which says what the columns are.
+
+    Returns:
+        float64 (R, S): the S scores of SCORES, in its order.
+    """
+    scores = _rebuild(like, iter(np.ascontiguousarray(counts.T)))
+    return np.stack([score(scores) for score in SCORES.values()], axis=1)
+
+
+def _numbers(value: Any) -> Iterator[float]:
+    if is_dataclass(value):
+        for field in fields(value):
+            yield from _numbers(getattr(value, field.name))
+    elif isinstance(value, tuple):
+        for inner in value:
+            yield from _numbers(inner)
+    else:
+        yield value
+
+
+def _rebuild(like: Any, columns: Iterator[np.ndarray]) -> Any:
+    """Counts with an array of R numbers in place of each number."""
+    if is_dataclass(like):
+        kind: Any = type(like)
+        return kind(*(_rebuild(getattr(like, field.name), columns) for field in fields(like)))
+    if isinstance(like, tuple):
+        return tuple(_rebuild(inner, columns) for inner in like)
+    return next(columns)
