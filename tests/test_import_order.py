@@ -33,6 +33,7 @@ ORDER = (
 WITH_TORCH = (
     "evaluation.evaluator",
     "data.catalog",
+    "data.label_masks",
     "data.mapper",
     "data.loader",
     "config",
