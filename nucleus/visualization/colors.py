@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import cycle
+
 import cv2
 import numpy as np
 
@@ -11,6 +14,8 @@ Rgb = tuple[int, int, int]
 MATCHED: Rgb = (86, 180, 233)  # sky blue
 MISSED: Rgb = (240, 228, 66)  # yellow
 FALSE: Rgb = (213, 94, 0)  # vermilion
+SPLIT: Rgb = (204, 121, 167)  # reddish purple; hatched as well
+MERGED: Rgb = (255, 255, 255)  # white, dotted as well: the eighth of theirs, black, would be lost on dark ground
 TRUTH: Rgb = (0, 220, 160)  # bluish green, lighter than theirs so that it shows on black
 
 MODALITY_COLORS: dict[str, Rgb] = {
@@ -21,6 +26,7 @@ MODALITY_COLORS: dict[str, Rgb] = {
     "grayscale_tissue": (110, 110, 110),
 }
 OTHER_MODALITY: Rgb = (0, 158, 115)
+OTHER_MODALITIES: tuple[Rgb, ...] = (OTHER_MODALITY, (230, 159, 0), *MODALITY_COLORS.values())
 
 GOLDEN_RATIO = 0.6180339887498949
 BLUE_STARTS, VIOLET_ENDS = 0.6, 0.83  # hues, as parts of the circle from red
@@ -68,3 +74,22 @@ def colored_labels(labels: np.ndarray) -> np.ndarray:
 def modality_color(modality: str) -> Rgb:
     """The colour that stands for a modality in every plot."""
     return MODALITY_COLORS.get(modality, OTHER_MODALITY)
+
+
+def group_colors(names: Sequence[str]) -> dict[str, Rgb]:
+    """A colour for each of several groups in one plot: a modality has its own, any other name the next that is free.
+
+    Args:
+        names: distinct.
+
+    Returns:
+        Name to RGB; distinct for up to seven names, then they repeat.
+    """
+    colors = {name: MODALITY_COLORS[name] for name in names if name in MODALITY_COLORS}
+    free = cycle([color for color in OTHER_MODALITIES if color not in colors.values()] or OTHER_MODALITIES)
+    return {name: colors[name] if name in colors else next(free) for name in names}
+
+
+def hex_color(color: Rgb) -> str:
+    """As CSS and SVG write it: "#56b4e9"."""
+    return "#{:02x}{:02x}{:02x}".format(*color)

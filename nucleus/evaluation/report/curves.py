@@ -1,0 +1,170 @@
+"""The charts of a report: object F1 against IoU, precision against recall, and how the images' scores spread."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from nucleus.evaluation.matching import IOU_THRESHOLDS
+from nucleus.evaluation.report.chart import DASHES, Chart, Point, Series
+from nucleus.evaluation.report.facts import Intervals, number, words
+from nucleus.evaluation.report.precision_recall import ScoredNuclei, precision_recall
+from nucleus.evaluation.summary import OVERALL, ScoredImage, Summary
+from nucleus.visualization.colors import Rgb, group_colors
+
+GROUPS = 7  # lines of a chart beside the one of all images; the colours are distinct up to seven
+CURVES_AT = (0.5, 0.7, 0.9)  # IoU thresholds of the precision-recall curves
+CURVE_COLORS: tuple[Rgb | None, ...] = (None, (0, 114, 178), (213, 94, 0))
+POINTS = 240  # of a curve at the most: a third of the pixels it is wide
+ISO_F1 = (0.2, 0.4, 0.6, 0.8)
+
+
+def f1_chart(summaries: Mapping[str, Summary], intervals: Intervals | None) -> Chart:
+    """Object F1 (image mean) against the IoU that a match must exceed, a line a kind of image."""
+    names = [f"object F1@{threshold:.2f}" for threshold in IOU_THRESHOLDS]
+    known = (intervals or {}).get(OVERALL, {}).get("image mean", {})
+    band = [(at, *known[name]) for at, name in zip(IOU_THRESHOLDS, names, strict=True) if name in known]
+    series = []
+    for group, color, dash in _styles(summaries):
+        values = [summaries[group].image_mean[name] for name in names]
+        points = list(zip(IOU_THRESHOLDS, values, strict=True))
+        own_band = band if group == OVERALL and len(band) == len(names) else ()
+        series.append(Series(words(group), points, color, dash, own_band, every_point=True))
+    rows = [
+        [f"{at:.2f}", *(number(one.points[place][1]) for one in series)] for place, at in enumerate(IOU_THRESHOLDS)
+    ]
+    overall = summaries[OVERALL].image_mean
+    return Chart(
+        name="f1-curve",
+        title="Object F1 against IoU",
+        note="Image mean of object F1 at each IoU threshold: how far the outlines can be trusted, not only the finds."
+        + (" The shade is the 95 % interval over all images." if series[0].band else ""),
+        description=f"Object F1 of all images falls from {number(overall[names[0]])} at IoU 0.50 to "
+        f"{number(overall[names[-1]])} at IoU 0.95; the numbers by kind of image are in the table below.",
+        x_label="IoU that a match must exceed",
+        y_label="object F1 (image mean)",
+        x_range=(0.5, 0.95),
+        x_ticks=(0.5, 0.6, 0.7, 0.8, 0.9),
+        series=list(reversed(series)),  # that of all images on top
+        header=["IoU", *(one.name for one in series)],
+        rows=rows,
+    )
+
+
+def precision_recall_chart(summaries: Mapping[str, Summary], nuclei: ScoredNuclei | None) -> Chart:
+    """Precision against recall: curves over the scores where there are any, else the points of the label images."""
+    if nuclei is not None and nuclei.scores.size:
+        return _curves_over_scores(summaries[OVERALL], nuclei)
+    series = []
+    for group, color, dash in _styles(summaries):
+        counts = summaries[group].counts
+        points = [_operating_point(counts, threshold) for threshold in IOU_THRESHOLDS]
+        marked = [(points[0], f"{words(group)} at IoU 0.50: recall {points[0][0]:.3f}, precision {points[0][1]:.3f}")]
+        series.append(Series(words(group), points, color, dash, marked=marked))
+    rows = [
+        [one.name, *(f"{one.points[at][1]:.3f} / {one.points[at][0]:.3f}" for at in (0, 4, 8))] for one in series
+    ]
+    return _precision_recall_chart(
+        "Pooled over all nuclei. The predictions carry no scores, so that each has one point, at IoU > 0.50; its line "
+        "goes on to where it falls as matches must exceed an IoU of 0.55 to 0.95.",
+        list(reversed(series)),
+        ["precision / recall", "IoU > 0.50", "IoU > 0.70", "IoU > 0.90"],
+        rows,
+    )
+
+
+def spread_chart(images: Sequence[ScoredImage], summaries: Mapping[str, Summary]) -> Chart:
+    """The share of the images that reach a DSB score, a line a kind of image."""
+    scores = {OVERALL: np.sort([image.scores.objects.dsb_score for image in images])}
+    for group in summaries:
+        if group != OVERALL:
+            scores[group] = np.sort([one.scores.objects.dsb_score for one in images if one.modality == group])
+    levels = np.linspace(0, 1, 101)
+    series, rows = [], []
+    for group, color, dash in _styles({group: summaries[group] for group, values in scores.items() if values.size}):
+        reached = 1 - np.searchsorted(scores[group], levels - 1e-12) / scores[group].size
+        series.append(Series(words(group), list(zip(levels.tolist(), reached.tolist(), strict=True)), color, dash))
+        quartiles = np.quantile(scores[group], (0, 0.25, 0.5, 0.75, 1))
+        rows.append([words(group), *(number(float(value)) for value in quartiles)])
+    return Chart(
+        name="spread",
+        title="How the images spread",
+        note="The share of the images whose DSB score is at least as high as the place below.",
+        description=f"Half of all images reach a DSB score of {rows[0][3]}; the quartiles are in the table below.",
+        x_label="DSB score of an image",
+        y_label="share of the images",
+        x_range=(0.0, 1.0),
+        x_ticks=(0, 0.2, 0.4, 0.6, 0.8, 1),
+        series=list(reversed(series)),
+        header=["DSB score", "lowest", "first quarter", "median", "third quarter", "highest"],
+        rows=rows,
+    )
+
+
+def _curves_over_scores(overall: Summary, nuclei: ScoredNuclei) -> Chart:
+    series, rows = [], []
+    for threshold, color, dash in zip(CURVES_AT, CURVE_COLORS, DASHES, strict=False):
+        scores, recall, precision = precision_recall(nuclei, threshold)
+        point = _operating_point(overall.counts, threshold)
+        says = f"the nuclei scored here, IoU > {threshold:.2f}: recall {point[0]:.3f}, precision {point[1]:.3f}"
+        curve = _thin(list(zip(recall.tolist(), precision.tolist(), strict=True)))
+        series.append(Series(f"IoU > {threshold:.2f}", curve, color, dash, marked=[(point, says)]))
+        for level in (0.9, 0.7, 0.5, 0.3, 0.1):
+            reached = int(np.searchsorted(-scores, -level, side="right")) - 1  # the lowest score still at the level
+            if reached >= 0:
+                rows.append([f"IoU > {threshold:.2f}", f"{level:.1f}", number(float(precision[reached])),
+                             number(float(recall[reached]))])  # fmt: skip
+    return _precision_recall_chart(
+        "All predicted nuclei from the highest score down, each pixel with one owner, pooled over images; not "
+        "interpolated. The dots are the nuclei scored in this report.",
+        series,
+        ["match", "score of at least", "precision", "recall"],
+        rows,
+    )
+
+
+def _precision_recall_chart(note: str, series: list[Series], header: list[str], rows: list[list[str]]) -> Chart:
+    recalls = np.linspace(0, 1, 101)
+    isolines = []
+    for f1 in ISO_F1:
+        reached = recalls[recalls > f1 / (2 - f1)]  # precision is at most 1
+        points = [(float(recall), float(f1 * recall / (2 * recall - f1))) for recall in reached]
+        isolines.append((f"F1 {f1:g}", points))
+    return Chart(
+        name="precision-recall",
+        title="Precision against recall",
+        note=note + " Faint lines join points of equal object F1.",
+        description="Precision and recall; the numbers are in the table below.",
+        x_label="recall: true nuclei that are found",
+        y_label="precision: predictions that are right",
+        x_range=(0.0, 1.0),
+        x_ticks=(0, 0.2, 0.4, 0.6, 0.8, 1),
+        series=series,
+        isolines=isolines,
+        header=header,
+        rows=rows,
+    )
+
+
+def _operating_point(counts: Mapping[str, int], threshold: float) -> Point:
+    """Recall and precision of label images; 1 where there was nothing to find, or nothing predicted."""
+    matched = counts[f"true positives@{threshold:.2f}"]
+    truths, predictions = counts["true nuclei"], counts["predicted nuclei"]
+    return matched / truths if truths else 1.0, matched / predictions if predictions else 1.0
+
+
+def _styles(summaries: Mapping[str, Summary]) -> list[tuple[str, Rgb | None, str]]:
+    """Name, colour and dash of all images and of the kinds with the most images; one kind alone is all images."""
+    groups = sorted((name for name in summaries if name != OVERALL), key=lambda name: -summaries[name].images)[:GROUPS]
+    if len(groups) == 1:
+        groups = []
+    colors = group_colors(groups)
+    return [(OVERALL, None, ""), *((name, colors[name], DASHES[1 + place % 4]) for place, name in enumerate(groups))]
+
+
+def _thin(points: list[Point]) -> list[Point]:
+    """At most POINTS of a curve, first and last among them, at even distances along its order."""
+    if len(points) <= POINTS:
+        return points
+    return [points[place] for place in np.linspace(0, len(points) - 1, POINTS).round().astype(int)]

@@ -1,0 +1,130 @@
+"""Writing the report of an evaluation."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from nucleus import __version__
+from nucleus.evaluation.report.curves import f1_chart, precision_recall_chart, spread_chart
+from nucleus.evaluation.report.definitions import definitions_of
+from nucleus.evaluation.report.facts import (
+    COLUMNS,
+    OVERALL,
+    Intervals,
+    count_table,
+    headline_cards,
+    lead_sentences,
+    score_tables,
+    seed_protocol_table,
+    setting_rows,
+    size_table,
+    threshold_table,
+    worst_table,
+)
+from nucleus.evaluation.report.markdown import markdown
+from nucleus.evaluation.report.page import page
+from nucleus.evaluation.report.pictures import Example, Pictures, choose, draw_example
+from nucleus.evaluation.report.precision_recall import ScoredNuclei
+from nucleus.evaluation.summary import ScoredImage, Summary
+from nucleus.formats.atomic import atomic_write
+from nucleus.visualization.colors import FALSE, MATCHED, MERGED, MISSED, SPLIT, TRUTH, hex_color
+
+PICTURES = "report_pictures"  # folder of the pictures of report.md
+TERMS = ("true positives", "split", "merge", "image mean", "pooled", "IoU")  # used whatever was computed
+
+
+def write_report(
+    folder: str | os.PathLike[str],
+    *,
+    images: Sequence[ScoredImage],
+    summaries: Mapping[str, Summary],
+    intervals: Intervals | None = None,
+    density: Mapping[str, Summary] | None = None,
+    nuclei: ScoredNuclei | None = None,
+    pictures: Pictures | None = None,
+    settings: Mapping[str, Any] | None = None,
+    title: str = "Evaluation of predicted nuclei",
+    worst: int = 4,
+    median: int = 2,
+) -> Path:
+    """Write report.html, one file of a few MB at most that needs no other, and report.md with report_pictures/.
+
+    Args:
+        folder: made if missing.
+        images: what was scored.
+        summaries: of "overall" and of each modality, as `summary.summarize` returns them.
+        intervals: group -> "image mean" or "pooled" -> score -> (low, high); whatever is missing is not printed. The
+            groups are those of `summaries` and of `density`.
+        density: summaries of images with few, some and many nuclei, by name.
+        nuclei: predicted nuclei with their scores, pooled over all images and down to the lowest score there is, for
+            the precision-recall curve; see `precision_recall`. None draws the points of the label images.
+        pictures: gives the label images of one scored image, and the image where it is known, by its position in
+            `images`; called for those that are drawn only. None draws none.
+        settings: what the scores depend on, by name: data sets, score threshold, command; printed as text.
+        title: of the page.
+        worst: how many of the images with the lowest DSB score are drawn.
+        median: how many images around the median are drawn.
+
+    Returns:
+        The path of report.html.
+
+    Raises:
+        ValueError: no image.
+        OSError: the folder cannot be written. Each file is either the old one or complete.
+    """
+    folder = Path(folder)
+    if not images:
+        raise ValueError("expected at least one scored image, found none")
+    dsb_scores = [image.scores.objects.dsb_score for image in images]
+    examples = [
+        draw_example(rank, images[position], pictures(position) if pictures is not None else None)
+        for rank, position in choose(dsb_scores, worst, median)
+    ]
+    tables = score_tables("Scores by kind of image", "kind of image", summaries, intervals)
+    by_density = score_tables("Scores by nucleus density", "density", density, intervals) if density else {}
+    facts = {
+        "title": title,
+        "version": __version__,
+        "lead": lead_sentences(images, summaries),
+        "cards": headline_cards(summaries, intervals),
+        "settings": setting_rows(settings or {}),
+        "tables": tables,
+        "has_intervals": bool(intervals),
+        "density_tables": by_density,
+        "size_table": size_table(summaries[OVERALL]),
+        "seed_table": seed_protocol_table(summaries),
+        "charts": [f1_chart(summaries, intervals), precision_recall_chart(summaries, nuclei)],
+        "spread": spread_chart(images, summaries),
+        "counts": count_table(summaries),
+        "thresholds": threshold_table(summaries[OVERALL]),
+        "examples": examples,
+        "drawn": any(example.pictures for example in examples),
+        "worst": worst_table(images),
+        "definitions": definitions_of(
+            [*COLUMNS, "SQ", "RQ", "seed protocol", *TERMS, *summaries[OVERALL].pooled]
+            + (["interval"] if intervals else [])
+        ),
+        "colors": {name: hex_color(color) for name, color in _COLORS.items()},
+        "pictures_folder": PICTURES,
+    }
+    _write_pictures(folder / PICTURES, examples)
+    for name, text in (("report.md", markdown(facts)), ("report.html", page(facts))):
+        with atomic_write(folder / name) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+    return folder / "report.html"
+
+
+_COLORS = {"matched": MATCHED, "missed": MISSED, "false": FALSE, "split": SPLIT, "merged": MERGED, "truth": TRUTH}
+
+
+def _write_pictures(folder: Path, examples: Sequence[Example]) -> None:
+    """Write 1-truth.jpg, 1-prediction.jpg ...; those of an earlier report go."""
+    for old in folder.glob("[1-9]*-*.jpg"):
+        old.unlink()
+    for place, example in enumerate(examples, start=1):
+        for picture in example.pictures:
+            with atomic_write(folder / f"{place}-{picture.kind}.jpg") as temporary:
+                temporary.write_bytes(picture.content)
