@@ -1,0 +1,103 @@
+"""What a stored label image cannot be: more than 255 nuclei in 8 bits, or a binary mask.
+
+Saved in 8 bits, the 256th nucleus becomes background or 255, and those after it take the labels of others: then all of
+1..255 are used and some labels lie in two places. *Two places*: pieces of one label of which the smaller has at least a
+quarter of the pixels of the larger, apart by more than the larger is long. Stray pixels, and nuclei that another one
+cuts in two, do not look so.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import ndimage
+
+from nucleus.errors import InputError
+
+COMPARABLE = 0.25  # of the pixels of the larger piece
+EIGHT_BIT = 255
+SUSPICIOUS_FROM = 128  # labels; an image with fewer is not looked at for 8 bits
+BINARY = "one label for everything"
+CUT = "all of 1..255 used"
+TWO_PLACES = "labels in two places"
+MEANING = {
+    BINARY: "all nuclei have one label, in pieces far from each other: this looks like a binary mask, and counts as "
+    "one nucleus. Label its connected components first.",
+    CUT: "all labels of 1..255 are used: if there were more than 255 nuclei, 8 bits have cut them.",
+    TWO_PLACES: "more than 127 labels up to 255, some of them in two places far from each other: labels that did not "
+    "fit into 8 bits?",
+}
+"""What each suspicion means, as it is printed."""
+
+
+@dataclass(frozen=True)
+class Pieces:
+    """8-connected pieces of each label: their labels, pixels and boxes (top, left, bottom, right)."""
+
+    labels: np.ndarray
+    areas: np.ndarray
+    boxes: np.ndarray
+
+
+def check_stored_labels(labels: np.ndarray, ids: np.ndarray, where: str) -> str | None:
+    """Look for what 8 bits do to labels, and for binary masks.
+
+    Args:
+        labels: int (H, W), as read from a label image.
+        ids: its labels without background, ascending.
+        where: the file.
+
+    Returns:
+        A suspicion, one of the keys of MEANING, or None.
+
+    Raises:
+        InputError: it is certain: all of 1..255 used and one of them in two places, or nothing but 255, in two places.
+    """
+    if len(ids) == 1:
+        if labels_in_two_places(labels) == 0:
+            return None
+        if ids[0] == EIGHT_BIT:
+            raise InputError(where, expected="one label a nucleus", found="a binary mask (0 and 255)",
+                             remedy="Label its connected components first, for example with skimage.measure.label; "
+                                    "nuclei that touch will count as one.")  # fmt: skip
+        return BINARY
+    if len(ids) < SUSPICIOUS_FROM or ids[-1] > EIGHT_BIT:
+        return None
+    doubled = labels_in_two_places(labels)
+    if len(ids) < EIGHT_BIT:
+        return TWO_PLACES if doubled else None
+    if doubled:
+        raise InputError(where, expected="one label a nucleus",
+                         found=f"all of 1..255 used, {doubled} of them in two places: more nuclei than 8 bits hold",
+                         remedy="Save label images with 16 or 32 bits.")  # fmt: skip
+    return CUT
+
+
+def labels_in_two_places(labels: np.ndarray) -> int:
+    """Count the labels that lie in two places, as the top of this module says."""
+    pieces = _pieces(labels)
+    order = np.lexsort((-pieces.areas, pieces.labels))  # of each label, the largest piece first
+    count = 0
+    for of_label in np.split(order, np.flatnonzero(np.diff(pieces.labels[order])) + 1):
+        largest, others = of_label[0], of_label[1:]
+        others = others[pieces.areas[others] >= COMPARABLE * pieces.areas[largest]]
+        if others.size:
+            top, left, bottom, right = pieces.boxes[largest]
+            vertical = np.maximum(pieces.boxes[others, 0] - bottom, top - pieces.boxes[others, 2])
+            horizontal = np.maximum(pieces.boxes[others, 1] - right, left - pieces.boxes[others, 3])
+            count += bool((np.maximum(vertical, horizontal) > max(bottom - top, right - left)).any())
+    return count
+
+
+def _pieces(labels: np.ndarray) -> Pieces:
+    from skimage.measure import label  # takes long to import, and is rarely needed
+
+    pieces = label(labels, connectivity=2)
+    boxes = [(rows.start, columns.start, rows.stop, columns.stop) for rows, columns in ndimage.find_objects(pieces)]
+    number, first = np.unique(pieces, return_index=True)
+    return Pieces(
+        labels=labels.ravel()[first[number > 0]],
+        areas=np.bincount(pieces.ravel())[1:],
+        boxes=np.array(boxes, dtype=np.int64).reshape(-1, 4),
+    )

@@ -1,0 +1,335 @@
+"""Scores of files against files: every image in one pass, in several processes, with memory for one image each.
+
+Of an image only its counts are kept, and for COCO AP, which ranks the detections of all images together, the run
+lengths of its masks. Sums are exact, so that the scores do not depend on how the images were divided.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from nucleus.errors import InputError
+from nucleus.evaluation.coco_ap import coco_average_precision
+from nucleus.evaluation.groups import Groups
+from nucleus.evaluation.image_scores import ImageScores, score_table
+from nucleus.evaluation.label_checks import BINARY, MEANING, check_stored_labels
+from nucleus.evaluation.source_entries import ALL, Content, Entry, LabelFile, Nothing
+from nucleus.evaluation.sources import IMAGE_SUFFIXES, Pair, Source, files_by_name, listed, match_names, match_pairs
+from nucleus.evaluation.summary import ScoredImage, Summary, by_modality, summarize
+from nucleus.formats.coco import NUCLEUS
+from nucleus.formats.image import read_image
+from nucleus.masks.overlap import overlap_table
+from nucleus.masks.resolve_overlaps import MIN_KEPT
+from nucleus.processes import in_order
+
+UNKNOWN = "unknown"
+MAX_DETECTIONS = 1000
+CHUNK = 16  # images handed to a process at once
+WORTH_A_PROCESS = 64  # images; a process takes a second to start
+
+
+@dataclass(frozen=True)
+class FileScores:
+    """What came out.
+
+    Attributes:
+        images: each image with its counts, in the order of `pairs`.
+        summaries: overall and by modality; see `summary.summarize`.
+        settings: what the scores depend on.
+        warnings: what a reader must know before trusting the scores.
+        pairs: what was scored; `read_pair` reads one again.
+    """
+
+    images: list[ScoredImage]
+    summaries: dict[str, Summary]
+    settings: dict[str, Any]
+    warnings: list[str]
+    pairs: list[Pair]
+
+
+@dataclass(frozen=True)
+class Job:
+    """A pair, its picture if the size of the image must be read from there."""
+
+    pair: Pair
+    picture: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """What a process gives back of one image.
+
+    Attributes:
+        scores: counts.
+        size: H and W in pixels.
+        scored: the predicted masks have scores; False without any mask.
+        suspicions: of truth and prediction, keys of `label_checks.MEANING`.
+        events: what happened in reading, by what it is; see `_events`.
+        truth, detections: COCO annotations, for COCO AP.
+    """
+
+    scores: ImageScores
+    size: tuple[int, ...]
+    scored: bool
+    suspicions: tuple[str | None, str | None]
+    events: dict[str, int] = field(default_factory=dict)
+    truth: list[dict[str, Any]] = field(default_factory=list)
+    detections: list[dict[str, Any]] = field(default_factory=list)
+
+
+def score_files(
+    truth: Source,
+    predictions: Source,
+    *,
+    score_threshold: float | None = None,
+    allow_missing: bool = False,
+    groups: Groups | None = None,
+    pictures: Path | None = None,
+    coco_ap: bool = True,
+    max_detections: int = MAX_DETECTIONS,
+    workers: int = 1,
+    progress: bool = False,
+) -> FileScores:
+    """Score predictions against truth, both in files.
+
+    Args:
+        truth: as `sources.open_source` gives it.
+        predictions: likewise.
+        score_threshold: lowest score of a mask that becomes a nucleus; None for what its kind of file asks for
+            (`source_entries.DETECTIONS_THRESHOLD` for COCO detections). Masks without scores all count.
+        allow_missing: a missing prediction counts as an image without nuclei.
+        groups: modality and group of images; they come before what the truth says.
+        pictures: folder of the images, for their sizes where neither truth nor predictions know them.
+        coco_ap: compute COCO AP, too, if every prediction has a score.
+        max_detections: highest-scored detections of an image that count for COCO AP.
+        workers: processes; fewer are started for a few hundred images. The scores are the same with any number.
+        progress: show a bar where stderr is a terminal.
+
+    Returns:
+        The scores of each image, and their summaries.
+
+    Raises:
+        InputError: the images do not match, sizes differ, a file cannot be read or does not hold what it should, or
+            label images are binary masks.
+    """
+    pairs = match_pairs(truth, predictions, allow_missing=allow_missing)
+    jobs = _jobs(pairs, pictures)
+    chunks = [jobs[start : start + CHUNK] for start in range(0, len(jobs), CHUNK)]
+    workers = min(workers, max(1, len(jobs) // WORTH_A_PROCESS)) if workers > 1 else workers
+    default_threshold = next(iter(predictions.entries.values())).default_threshold
+    threshold = next((value for value in (score_threshold, default_threshold) if value is not None), ALL)
+    with_masks = coco_ap and default_threshold is not None
+    score = ScoreChunk(threshold, with_masks)
+    scored: list[Scored] = []
+    with tqdm(desc="images", total=len(jobs), disable=None if progress else True) as bar:
+        for chunk in in_order(score, chunks, workers):
+            scored.extend(chunk)
+            bar.update(len(chunk))
+    _refuse_binary(truth, [(one.suspicions[0], one.scores.objects.truths) for one in scored])
+    _refuse_binary(predictions, [(one.suspicions[1], one.scores.objects.predictions) for one in scored])
+
+    modality, group = _modalities_and_groups(pairs, truth, groups)
+    images = [
+        ScoredImage(pair.name, modality.get(pair.name, UNKNOWN), one.scores, group.get(pair.name, ""))
+        for pair, one in zip(pairs, scored, strict=True)
+    ]
+    ap = _coco_average_precision(scored, images, max_detections) if with_masks else {}
+    settings = {
+        "truth": f"{truth.path} ({truth.kind})",
+        "predictions": f"{predictions.path} ({predictions.kind})",
+    }
+    if any(one.scored for one in scored):
+        settings |= _detection_settings(scored, threshold, max_detections if ap else None)
+    return FileScores(images, summarize(images, ap), settings, _warnings(pairs, scored), pairs)
+
+
+def read_pair(
+    pair: Pair, score_threshold: float = ALL, picture: Path | None = None, annotations: bool = False
+) -> tuple[Content, Content]:
+    """Read truth and prediction of one image.
+
+    Args:
+        pair: as `sources.match_pairs` gives it.
+        score_threshold: lowest score of a predicted mask that becomes a nucleus.
+        picture: the image itself, for its size where neither side knows it.
+        annotations: give COCO annotations, too.
+
+    Returns:
+        Truth and prediction, label images of one size.
+
+    Raises:
+        InputError: sizes differ or are unknown, or a file cannot be read.
+    """
+    contents: dict[bool, Content] = {}
+    size = pair.truth.size or pair.prediction.size
+    if size is None and not (pair.truth.has_size or pair.prediction.has_size):
+        if picture is None:
+            raise InputError(pair.truth.where, expected="a source that knows the size of the image on one side",
+                             found="none: neither outlines nor bare run lengths do",
+                             remedy="Name the folder of the images with --images.")  # fmt: skip
+        height, width = read_image(picture).shape[:2]
+        size = (height, width)
+    sides: list[tuple[bool, Entry]] = [(True, pair.truth), (False, pair.prediction)]
+    for is_truth, entry in sorted(sides, key=lambda side: not side[1].has_size):  # label images tell the size
+        contents[is_truth] = entry.read(size, ALL if is_truth else score_threshold, annotations)
+        height, width = contents[is_truth].labels.shape
+        size = size or (height, width)
+    truth, prediction = contents[True], contents[False]
+    if truth.labels.shape != prediction.labels.shape:
+        (height, width), found = truth.labels.shape, prediction.labels.shape
+        raise InputError(pair.prediction.where, expected=f"{height} x {width} pixels, as {pair.truth.where}",
+                         found=f"{found[0]} x {found[1]}")  # fmt: skip
+    return truth, prediction
+
+
+@dataclass(frozen=True)
+class ScoreChunk:
+    """Scores a few images, in whatever process.
+
+    Args:
+        score_threshold: see `read_pair`.
+        with_masks: give back annotations for COCO AP.
+    """
+
+    score_threshold: float
+    with_masks: bool
+
+    def __call__(self, jobs: Sequence[Job]) -> list[Scored]:
+        return [self._score(job.pair, job.picture) for job in jobs]
+
+    def _score(self, pair: Pair, picture: Path | None) -> Scored:
+        truth, prediction = read_pair(pair, self.score_threshold, picture, self.with_masks)
+        table = overlap_table(truth.labels, prediction.labels)
+        sides = ((pair.truth, truth, table.truth_ids), (pair.prediction, prediction, table.prediction_ids))
+        suspicions = [
+            check_stored_labels(content.labels, ids, entry.where) if isinstance(entry, LabelFile) else None
+            for entry, content, ids in sides
+        ]
+        return Scored(
+            score_table(table, truth.labels, prediction.labels),
+            truth.labels.shape,
+            prediction.scored,
+            (suspicions[0], suspicions[1]),
+            _events(truth, prediction),
+            truth.annotations,
+            prediction.annotations,
+        )
+
+
+DROPPED = "detections dropped as parts of others"
+
+
+def _events(truth: Content, prediction: Content) -> dict[str, int]:
+    """What happened in reading an image, without what did not."""
+    events = {
+        DROPPED: prediction.dropped,
+        "pixels claimed by several true nuclei; the first in the file keeps them": truth.shared,
+        "pixels claimed by several predicted nuclei; the first in the file keeps them": prediction.shared,
+        "true nuclei without a pixel of their own; they do not count": truth.vanished,
+        "predicted nuclei without a pixel of their own; they do not count": prediction.vanished,
+    }
+    return {what: count for what, count in events.items() if count}
+
+
+def _jobs(pairs: Sequence[Pair], pictures: Path | None) -> list[Job]:
+    if pictures is None:
+        return [Job(pair) for pair in pairs]
+    if not pictures.is_dir():
+        raise InputError(pictures, expected="the folder of the images", found="none")
+    files = files_by_name(pictures, IMAGE_SUFFIXES)
+    matched = match_names([pair.name for pair in pairs], files)
+    return [Job(pair, files[matched[pair.name]] if pair.name in matched else None) for pair in pairs]
+
+
+def _modalities_and_groups(
+    pairs: Sequence[Pair], truth: Source, groups: Groups | None
+) -> tuple[dict[str, str], dict[str, str]]:
+    """By name: what was given, and else what the truth says."""
+    if groups is None:
+        return dict(truth.modalities), dict(truth.groups)
+    matched = match_names([pair.name for pair in pairs], groups.names)
+    if not matched:
+        raise InputError(groups.path, expected=f"images of {truth.path}", found=f"others: {listed(groups.names)}")
+    modality = {name: groups.modalities[other] for name, other in matched.items() if other in groups.modalities}
+    group = {name: groups.groups[other] for name, other in matched.items() if other in groups.groups}
+    return {**truth.modalities, **modality}, {**truth.groups, **group}
+
+
+def _refuse_binary(source: Source, images: Iterable[tuple[str | None, int]]) -> None:
+    """Refuse a source of which no image has two labels, and most of those that have one look like binary masks."""
+    with_nuclei = [(suspicion, nuclei) for suspicion, nuclei in images if nuclei]
+    binary = sum(suspicion == BINARY for suspicion, _ in with_nuclei)
+    if len(with_nuclei) > 1 and max(nuclei for _, nuclei in with_nuclei) == 1 and 2 * binary > len(with_nuclei):
+        raise InputError(source.path, expected="label images, one whole number a nucleus",
+                         found=f"binary masks: one label an image, in pieces far from each other in {binary} of "
+                               f"{len(with_nuclei)} images",
+                         remedy="Label their connected components first, for example with skimage.measure.label; "
+                                "nuclei that touch will count as one.")  # fmt: skip
+
+
+def _warnings(pairs: Sequence[Pair], scored: Sequence[Scored]) -> list[str]:
+    """One sentence a kind of thing that happened."""
+    suspicious: dict[str, list[str]] = defaultdict(list)
+    events: Counter[str] = Counter()
+    for pair, one in zip(pairs, scored, strict=True):
+        for entry, suspicion in zip((pair.truth, pair.prediction), one.suspicions, strict=True):
+            if suspicion is not None:
+                suspicious[suspicion].append(entry.where)
+        events.update({what: count for what, count in one.events.items() if what != DROPPED})
+    warnings = [f"{len(where)} label images ({listed(where)}): {MEANING[what]}" for what, where in suspicious.items()]
+    warnings += [f"{count:,} {what}." for what, count in events.items()]
+    missing = sum(isinstance(pair.prediction, Nothing) for pair in pairs)
+    if missing:
+        warnings.append(f"{missing} images have no prediction and count as images without predicted nuclei.")
+    unscored = sum(not one.scored and one.scores.objects.predictions > 0 for one in scored)
+    if unscored and any(one.scored for one in scored):
+        warnings.append(f"{unscored} images have predictions without scores, unlike others: all of them count.")
+    return warnings
+
+
+def _detection_settings(scored: Sequence[Scored], threshold: float, max_detections: int | None) -> dict[str, Any]:
+    """What the scores of detections depend on, named as the evaluator of a model names it."""
+    settings: dict[str, Any] = {
+        "score threshold": threshold if math.isfinite(threshold) else None,
+        DROPPED: sum(one.events.get(DROPPED, 0) for one in scored),
+        "share of its pixels that a detection must keep": MIN_KEPT,
+    }
+    if max_detections is not None:
+        settings["detections"] = sum(len(one.detections) for one in scored)
+        settings["detections counted by COCO AP at most"] = max_detections
+    return settings
+
+
+def _coco_average_precision(
+    scored: Sequence[Scored], images: Sequence[ScoredImage], max_detections: int
+) -> dict[str, dict[str, float]]:
+    """COCO AP of boxes and masks, overall and by modality; nothing unless all detections have scores."""
+    if not any(one.scored for one in scored) or any(one.detections and not one.scored for one in scored):
+        return {}
+    numbered = list(enumerate(scored, start=1))
+    annotations = [annotation | {"image_id": number} for number, one in numbered for annotation in one.truth]
+    truth = {
+        "images": [{"id": number, "height": one.size[0], "width": one.size[1]} for number, one in numbered],
+        "annotations": [annotation | {"id": number} for number, annotation in enumerate(annotations, start=1)],
+        "categories": [NUCLEUS],
+    }
+    kept = ("category_id", "bbox", "score", "segmentation")
+    results = [
+        {"image_id": number} | {key: detection[key] for key in kept}
+        for number, one in numbered
+        for detection in one.detections
+    ]
+    groups = by_modality([image.modality for image in images])
+    subsets = {group: [position + 1 for position in positions] for group, positions in groups.items()}
+    boxes, masks = (
+        coco_average_precision(truth, results, kind, subsets=subsets, max_detections=max_detections)
+        for kind in ("bbox", "segm")
+    )
+    return {group: boxes[group] | masks[group] for group in groups}

@@ -1,0 +1,262 @@
+"""One image of a source of nuclei, unread: what each kind of file needs to become a label image.
+
+An entry is small, can be pickled (worker processes read them) and opens its file when it is read, so that memory holds
+the pixels of one image. Where masks of one image overlap, pixels go to the mask with the highest score
+(`nucleus.masks.resolve_overlaps`) or, without scores, to the first in the file.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from nucleus.errors import InputError
+from nucleus.formats.coco import NUCLEUS, rle_from_segmentation
+from nucleus.formats.geojson import read_geojson
+from nucleus.formats.label_image import read_label_image
+from nucleus.masks.resolve_overlaps import label_image_from_scored
+from nucleus.masks.rle import (
+    Rle,
+    coco_area,
+    coco_box,
+    label_image_from_coco,
+    label_image_from_runs,
+    rles_from_label_image,
+    runs_from_kaggle,
+)
+
+Size = tuple[int, int]
+ALL = -math.inf  # a score threshold that leaves nothing out
+DETECTIONS_THRESHOLD = 0.5
+"""Lowest score of a COCO detection that counts where nobody said: such files hold every guess of a model. Nuclei of a
+GeoJSON file all count then, since they were chosen when the file was written."""
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Content:
+    """What an entry holds.
+
+    Attributes:
+        labels: int32 (H, W), 0 background.
+        annotations: COCO annotations without ids (bbox XYWH in pixels, area, iscrowd, segmentation as compressed RLE,
+            score where there are scores) of every mask, whatever its score; empty unless asked for.
+        scored: every mask has a score.
+        dropped: masks at or above the score threshold that lost their pixels to others with a higher score.
+        shared: pixels that a mask without a score lost to an earlier one.
+        vanished: masks without a pixel of their own.
+    """
+
+    labels: np.ndarray
+    annotations: list[dict[str, Any]] = field(default_factory=list)
+    scored: bool = False
+    dropped: int = 0
+    shared: int = 0
+    vanished: int = 0
+
+
+class Entry(Protocol):
+    """One image of a source.
+
+    Attributes:
+        where: names the file, and the image in it, in messages.
+        size: H and W in pixels, or None if the entry does not know.
+        has_size: the entry can be read without being told the size.
+        default_threshold: lowest score of a mask that becomes a nucleus where nobody said; None if this kind of file
+            has no scores.
+    """
+
+    @property
+    def where(self) -> str: ...
+    @property
+    def size(self) -> Size | None: ...
+    @property
+    def has_size(self) -> bool: ...
+    @property
+    def default_threshold(self) -> float | None: ...
+
+    def read(self, size: Size | None, score_threshold: float, annotations: bool) -> Content:
+        """Read the image.
+
+        Args:
+            size: H and W in pixels; None only if `has_size`.
+            score_threshold: lowest score of a mask that becomes a nucleus; masks without a score all do.
+            annotations: give COCO annotations, too.
+
+        Raises:
+            InputError: the file is broken, or does not hold what it should.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class LabelFile:
+    """A label image: PNG or TIFF."""
+
+    path: Path
+    size = None
+    has_size = True
+    default_threshold = None
+
+    @property
+    def where(self) -> str:
+        return str(self.path)
+
+    def read(self, size: Size | None, score_threshold: float, annotations: bool) -> Content:
+        labels = read_label_image(self.path)
+        return Content(labels, _annotations(rles_from_label_image(labels)) if annotations else [])
+
+
+@dataclass(frozen=True, slots=True)
+class GeoJsonFile:
+    """Outlines of one image, with scores or without."""
+
+    path: Path
+    size = None
+    has_size = False
+    default_threshold = ALL
+
+    @property
+    def where(self) -> str:
+        return str(self.path)
+
+    def read(self, size: Size | None, score_threshold: float, annotations: bool) -> Content:
+        assert size is not None
+        labels, scores = read_geojson(self.path, *size)
+        vanished = len(scores) - np.count_nonzero(np.unique(labels))
+        scored = len(scores) > 0 and not np.isnan(scores).any()
+        made: list[dict[str, Any]] = []
+        if annotations:
+            present = np.unique(labels)
+            of_label = scores[present[present > 0] - 1].tolist() if scored else None
+            made = _annotations(rles_from_label_image(labels), of_label)
+        lost = np.concatenate([[False], scores < score_threshold])
+        if lost.any():
+            labels = np.where(lost[labels], 0, labels)
+        return Content(labels, made, scored=scored, vanished=int(vanished))
+
+
+@dataclass(frozen=True, slots=True)
+class CocoMasks:
+    """The annotations of one image of a COCO file, or its COCO results.
+
+    Attributes:
+        where: the file and the image.
+        size: H and W in pixels, or None for results without a list of images.
+        items: annotations or results; crowd regions are no nuclei.
+    """
+
+    where: str
+    size: Size | None
+    items: tuple[dict[str, Any], ...]
+    default_threshold = DETECTIONS_THRESHOLD
+
+    @property
+    def has_size(self) -> bool:
+        return self.size is not None
+
+    def read(self, size: Size | None, score_threshold: float, annotations: bool) -> Content:
+        size = self.size or size
+        assert size is not None
+        rles = [self._rle(item, *size) for item in self.items]
+        made = [_annotation(rle, item) for rle, item in zip(rles, self.items, strict=True)] if annotations else []
+        nuclei = [position for position, item in enumerate(self.items) if not item.get("iscrowd", 0)]
+        rles = [rles[position] for position in nuclei]
+        scores: list[Any] = [self.items[position].get("score") for position in nuclei]
+        if not any(score is not None for score in scores):
+            return _unscored(label_image_from_coco(rles, *size), sum(map(coco_area, rles)), len(rles), made)
+        if not all(isinstance(score, int | float) for score in scores):
+            raise InputError(self.where, expected="a score, a number, with each mask or with none",
+                             found="masks with and without")  # fmt: skip
+        labels, dropped = label_image_from_scored(rles, scores, *size, score_threshold=score_threshold)
+        return Content(labels, made, scored=True, dropped=dropped)
+
+    def _rle(self, item: dict[str, Any], height: int, width: int) -> Rle:
+        if "segmentation" not in item:
+            raise InputError(self.where, expected="masks (segmentation)", found="boxes only",
+                             remedy="Write the results of a model with masks.")  # fmt: skip
+        try:
+            return rle_from_segmentation(item["segmentation"], height, width)
+        except (ValueError, TypeError, KeyError) as error:
+            number = f"annotation {item['id']} of " if "id" in item else ""
+            raise InputError(f"{number}{self.where}", expected=f"a COCO segmentation of {height} x {width} pixels",
+                             found=str(error)[:160]) from error  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class KaggleRows:
+    """The lines of one image of a Kaggle CSV.
+
+    Attributes:
+        where: the file and the image.
+        size: H and W in pixels, or None where the file does not say.
+        rows: number of the line and its run lengths, of each nucleus.
+    """
+
+    where: str
+    size: Size | None
+    rows: tuple[tuple[int, str], ...]
+    default_threshold = None
+
+    @property
+    def has_size(self) -> bool:
+        return self.size is not None
+
+    def read(self, size: Size | None, score_threshold: float, annotations: bool) -> Content:
+        size = self.size or size
+        assert size is not None
+        masks = [self._runs(line, runs, *size) for line, runs in self.rows]
+        labels = label_image_from_runs(masks, *size)
+        made = _annotations(rles_from_label_image(labels)) if annotations else []
+        area = sum(int((runs[:, 1] - runs[:, 0]).sum()) for runs in masks)
+        return _unscored(labels, area, len(masks), made)
+
+    def _runs(self, line: int, runs: str, height: int, width: int) -> np.ndarray:
+        try:
+            return runs_from_kaggle(runs, height, width)
+        except ValueError as error:
+            words = str(error).removeprefix("expected ")
+            expected, _, found = words.partition(", found ")
+            raise InputError(f"{self.where}, line {line}", expected=expected, found=found or "others") from error
+
+
+@dataclass(frozen=True, slots=True)
+class Nothing:
+    """A missing prediction: an image without nuclei."""
+
+    where: str
+    size = None
+    has_size = False
+    default_threshold = None
+
+    def read(self, size: Size | None, score_threshold: float, annotations: bool) -> Content:
+        assert size is not None
+        return Content(np.zeros(size, dtype=np.int32))
+
+
+def _unscored(labels: np.ndarray, area: int, masks: int, annotations: list[dict[str, Any]]) -> Content:
+    """Say what masks without scores lost to each other."""
+    drawn = np.unique(labels)
+    return Content(
+        labels,
+        annotations,
+        shared=area - int(np.count_nonzero(labels)),
+        vanished=masks - int(np.count_nonzero(drawn)),
+    )
+
+
+def _annotations(rles: Sequence[Rle], scores: Sequence[float] | None = None) -> list[dict[str, Any]]:
+    items: list[dict[str, Any]] = [{} for _ in rles] if scores is None else [{"score": score} for score in scores]
+    return list(map(_annotation, rles, items))
+
+
+def _annotation(rle: Rle, item: dict[str, Any]) -> dict[str, Any]:
+    """What COCO AP asks for, of the one class there is; box and area are the file's own where it gives them."""
+    given: dict[str, Callable[[Rle], Any]] = {"bbox": coco_box, "area": coco_area}
+    annotation = {key: item[key] if key in item else of_mask(rle) for key, of_mask in given.items()}
+    annotation |= {"category_id": NUCLEUS["id"], "iscrowd": int(item.get("iscrowd", 0)), "segmentation": rle}
+    return annotation | ({"score": item["score"]} if "score" in item else {})
