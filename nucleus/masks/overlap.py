@@ -10,6 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+# A look at every entry of a table of this size, and of so many more for each key, is faster than sorting the keys.
+_TABLE_SIZE, _KEYS_PER_SORTED = 1 << 16, 64
+
 
 @dataclass(frozen=True, eq=False)
 class OverlapTable:
@@ -65,15 +68,25 @@ def overlap_table(truth: np.ndarray, prediction: np.ndarray) -> OverlapTable:
         ValueError: the shapes differ, the values are no whole numbers, or a label is negative.
     """
     truth, prediction = np.asarray(truth), np.asarray(prediction)
-    if truth.shape != prediction.shape:
-        raise ValueError(f"expected label images of one size, found {truth.shape} and {prediction.shape}")
-    truth_runs, prediction_runs, lengths = _runs(truth.ravel(), prediction.ravel())
-    truth_ids, truth_number = _number(truth_runs)
-    prediction_ids, prediction_number = _number(prediction_runs)
+    starts, lengths = label_runs(truth, prediction)
+    return table_of_runs(truth.ravel()[starts], prediction.ravel()[starts], lengths)
 
-    both = (truth_number > 0) & (prediction_number > 0)
-    pair_of_run = (truth_number[both] - 1) * len(prediction_ids) + prediction_number[both] - 1
-    pairs, pair_number = np.unique(pair_of_run, return_inverse=True)
+
+def table_of_runs(truth: np.ndarray, prediction: np.ndarray, lengths: np.ndarray) -> OverlapTable:
+    """Make the table of two label images from runs of pixels in which neither label changes.
+
+    Args:
+        truth: integers or booleans (R,), the label of each run in the truth, 0 background.
+        prediction: likewise, in the prediction.
+        lengths: int64 (R,), pixels of each run.
+
+    Raises:
+        ValueError: a label is negative.
+    """
+    truth_ids, truth_number = _number(truth)
+    prediction_ids, prediction_number = _number(prediction)
+    both = np.flatnonzero((truth_number > 0) & (prediction_number > 0))
+    pairs, pair_number = _distinct((truth_number[both] - 1) * len(prediction_ids) + prediction_number[both] - 1)
     return OverlapTable(
         truth_ids=truth_ids,
         prediction_ids=prediction_ids,
@@ -85,25 +98,60 @@ def overlap_table(truth: np.ndarray, prediction: np.ndarray) -> OverlapTable:
     )
 
 
-def _runs(truth: np.ndarray, prediction: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Both labels and the length of each run of pixels in which neither changes."""
+def label_runs(truth: np.ndarray, prediction: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Find the runs of pixels in which neither of two label images changes. A run ends with its row.
+
+    Args:
+        truth: integers or booleans (H, W).
+        prediction: likewise, of the same shape.
+
+    Returns:
+        int64 (R,): the first pixel of each run, as an offset into the raveled image, and its number of pixels.
+
+    Raises:
+        ValueError: the shapes differ, or the values are no whole numbers.
+    """
+    if truth.shape != prediction.shape:
+        raise ValueError(f"expected label images of one size, found {truth.shape} and {prediction.shape}")
     for labels in (truth, prediction):
         if labels.dtype.kind not in "bui":
             raise ValueError(f"expected a label image of whole numbers, found {labels.dtype}")
     if truth.size == 0:
-        return truth, prediction, np.zeros(0, dtype=np.int64)
-    changes = (truth[1:] != truth[:-1]) | (prediction[1:] != prediction[:-1])
-    starts = np.concatenate([[0], np.flatnonzero(changes) + 1])
-    return truth[starts], prediction[starts], np.diff(starts, append=truth.size)
+        return np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64)
+    width, truth, prediction = truth.shape[-1], truth.ravel(), prediction.ravel()
+    begins = np.empty(truth.shape, dtype=bool)
+    np.not_equal(truth[1:], truth[:-1], out=begins[1:])
+    begins[1:] |= prediction[1:] != prediction[:-1]
+    begins[::width] = True
+    starts = np.flatnonzero(begins)
+    return starts, np.diff(starts, append=truth.size)
 
 
 def _number(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The distinct labels without background, and each label's position among them counted from 1, background 0."""
-    ids = np.unique(labels)
-    if ids.size and ids[0] < 0:
-        raise ValueError(f"expected labels of 0 and above, found {ids[0]}")
-    ids = ids[ids != 0]
-    return ids.astype(np.int64), np.searchsorted(ids, labels, side="right")
+    labels = labels.astype(np.int64)
+    if labels.size and labels.min() < 0:
+        raise ValueError(f"expected labels of 0 and above, found {labels.min()}")
+    ids, number = _distinct(labels)
+    if ids.size and ids[0] == 0:
+        return ids[1:], number
+    return ids, number + 1
+
+
+def _distinct(keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The distinct keys, ascending, and each key's position among them; keys are int64 of 0 and above.
+
+    Where keys are not much larger than there are many, they are looked up in a table instead of sorted.
+    """
+    largest = int(keys.max(initial=0))
+    if largest > _TABLE_SIZE + _KEYS_PER_SORTED * keys.size:
+        return np.unique(keys, return_inverse=True)
+    present = np.zeros(largest + 1, dtype=bool)
+    present[keys] = True
+    distinct = np.flatnonzero(present)
+    position = np.empty(largest + 1, dtype=np.int64)
+    position[distinct] = np.arange(distinct.size)
+    return distinct, position[keys]
 
 
 def _sums(groups: np.ndarray, values: np.ndarray, count: int) -> np.ndarray:
