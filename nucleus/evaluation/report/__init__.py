@@ -5,7 +5,6 @@ and `markdown` lay it out.
 """
 
 from nucleus.evaluation.report.pictures import LabelPair
-from nucleus.evaluation.report.precision_recall import ScoredNuclei, pool_scored, scored_nuclei
 from nucleus.evaluation.report.write import write_report
 
-__all__ = ["LabelPair", "ScoredNuclei", "pool_scored", "scored_nuclei", "write_report"]
+__all__ = ["LabelPair", "write_report"]

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from nucleus.evaluation.matching import IOU_THRESHOLDS
 from nucleus.evaluation.report.chart import DASHES, Chart, Point, Series
 from nucleus.evaluation.report.facts import Intervals, number, words
-from nucleus.evaluation.report.precision_recall import ScoredNuclei, precision_recall
-from nucleus.evaluation.summary import OVERALL, ScoredImage, Summary
+from nucleus.evaluation.report.precision_recall import precision_recall
+from nucleus.evaluation.summary import OVERALL, ScoredImage, Summary, by_modality
+from nucleus.evaluation.threshold import THRESHOLDS, RankedNuclei, counts_by_threshold
 from nucleus.visualization.colors import Rgb, group_colors
 
 GROUPS = 7  # lines of a chart beside the one of all images; the colours are distinct up to seven
@@ -23,7 +25,7 @@ ISO_F1 = (0.2, 0.4, 0.6, 0.8)
 def f1_chart(summaries: Mapping[str, Summary], intervals: Intervals | None) -> Chart:
     """Object F1 (image mean) against the IoU that a match must exceed, a line a kind of image."""
     names = [f"object F1@{threshold:.2f}" for threshold in IOU_THRESHOLDS]
-    known = (intervals or {}).get(OVERALL, {}).get("image mean", {})
+    known = (intervals or {}).get(OVERALL, {}).get("image_mean", {})
     band = [(at, *known[name]) for at, name in zip(IOU_THRESHOLDS, names, strict=True) if name in known]
     series = []
     for group, color, dash in _styles(summaries):
@@ -52,10 +54,10 @@ def f1_chart(summaries: Mapping[str, Summary], intervals: Intervals | None) -> C
     )
 
 
-def precision_recall_chart(summaries: Mapping[str, Summary], nuclei: ScoredNuclei | None) -> Chart:
+def precision_recall_chart(summaries: Mapping[str, Summary], ranked: Sequence[RankedNuclei]) -> Chart:
     """Precision against recall: curves over the scores where there are any, else the points of the label images."""
-    if nuclei is not None and nuclei.scores.size:
-        return _curves_over_scores(summaries[OVERALL], nuclei)
+    if any(image.scores.size for image in ranked):
+        return _curves_over_scores(summaries[OVERALL], ranked)
     series = []
     for group, color, dash in _styles(summaries):
         counts = summaries[group].counts
@@ -74,19 +76,60 @@ def precision_recall_chart(summaries: Mapping[str, Summary], nuclei: ScoredNucle
     )
 
 
+def threshold_chart(
+    images: Sequence[ScoredImage],
+    summaries: Mapping[str, Summary],
+    ranked: Sequence[RankedNuclei],
+    score_threshold: float | None,
+) -> Chart:
+    """The DSB score (image mean) against the score threshold, a line a kind of image."""
+    dsb_scores = counts_by_threshold(ranked).dsb_score  # (thresholds, images)
+    positions = by_modality([image.modality for image in images])
+    series = []
+    for group, color, dash in _styles(summaries):
+        means = np.asarray(dsb_scores)[:, positions[group]].mean(axis=1).tolist()
+        series.append(Series(words(group), list(zip(THRESHOLDS, means, strict=True)), color, dash))
+    best = int(np.argmax([value for _, value in series[0].points]))
+    at, value = series[0].points[best]
+    if score_threshold is not None:
+        score = summaries[OVERALL].image_mean["DSB score"]
+        says = f"scored here: {number(score)} at the score threshold {score_threshold:g}"
+        series[0] = replace(series[0], marked=[((score_threshold, score), says)])
+    return Chart(
+        name="threshold",
+        title="DSB score against score threshold",
+        note="What the DSB score (image mean) would be with another score threshold."
+        + ("" if score_threshold is None else f" The dot is the one used here, {score_threshold:g}.")
+        + " A threshold is to be chosen on a validation set: the best place on this curve says nothing about new"
+        " images.",
+        description=f"The DSB score of all images is highest, {number(value)}, at the score threshold {at:g}.",
+        x_label="score threshold",
+        y_label="DSB score (image mean)",
+        x_range=(0.0, 1.0),
+        x_ticks=(0, 0.2, 0.4, 0.6, 0.8, 1),
+        series=list(reversed(series)),
+        header=["score threshold", *(one.name for one in series)],
+        rows=[
+            [f"{at:.2f}", *(number(one.points[place][1]) for one in series)]
+            for place, at in enumerate(THRESHOLDS)
+            if place % 10 == 0 or place == best
+        ],
+    )
+
+
 def spread_chart(images: Sequence[ScoredImage], summaries: Mapping[str, Summary]) -> Chart:
     """The share of the images that reach a DSB score, a line a kind of image."""
-    scores = {OVERALL: np.sort([image.scores.objects.dsb_score for image in images])}
-    for group in summaries:
-        if group != OVERALL:
-            scores[group] = np.sort([one.scores.objects.dsb_score for one in images if one.modality == group])
+    dsb_scores = np.array([image.scores.objects.dsb_score for image in images])
+    positions = by_modality([image.modality for image in images])
     levels = np.linspace(0, 1, 101)
     series, rows = [], []
-    for group, color, dash in _styles({group: summaries[group] for group, values in scores.items() if values.size}):
-        reached = 1 - np.searchsorted(scores[group], levels - 1e-12) / scores[group].size
-        series.append(Series(words(group), list(zip(levels.tolist(), reached.tolist(), strict=True)), color, dash))
-        quartiles = np.quantile(scores[group], (0, 0.25, 0.5, 0.75, 1))
-        rows.append([words(group), *(number(float(value)) for value in quartiles)])
+    for group, color, dash in _styles(summaries):
+        values = np.sort(dsb_scores[positions[group]])
+        reached = (1 - np.searchsorted(values, levels - 1e-12) / values.size).tolist()
+        before = zip(levels[1:].tolist(), reached[:-1], strict=True)  # a step stays level up to the next place
+        steps = sorted([*zip(levels.tolist(), reached, strict=True), *before], key=lambda point: (point[0], -point[1]))
+        series.append(Series(words(group), steps, color, dash))
+        rows.append([words(group), *(number(float(value)) for value in np.quantile(values, (0, 0.25, 0.5, 0.75, 1)))])
     return Chart(
         name="spread",
         title="How the images spread",
@@ -102,10 +145,10 @@ def spread_chart(images: Sequence[ScoredImage], summaries: Mapping[str, Summary]
     )
 
 
-def _curves_over_scores(overall: Summary, nuclei: ScoredNuclei) -> Chart:
+def _curves_over_scores(overall: Summary, ranked: Sequence[RankedNuclei]) -> Chart:
     series, rows = [], []
     for threshold, color, dash in zip(CURVES_AT, CURVE_COLORS, DASHES, strict=False):
-        scores, recall, precision = precision_recall(nuclei, threshold)
+        scores, recall, precision = precision_recall(ranked, threshold)
         point = _operating_point(overall.counts, threshold)
         says = f"the nuclei scored here, IoU > {threshold:.2f}: recall {point[0]:.3f}, precision {point[1]:.3f}"
         curve = _thin(list(zip(recall.tolist(), precision.tolist(), strict=True)))
@@ -118,7 +161,7 @@ def _curves_over_scores(overall: Summary, nuclei: ScoredNuclei) -> Chart:
     return _precision_recall_chart(
         "All predicted nuclei from the highest score down, each pixel with one owner, pooled over images; not "
         "interpolated. The dots are the nuclei scored in this report.",
-        series,
+        list(reversed(series)),
         ["match", "score of at least", "precision", "recall"],
         rows,
     )

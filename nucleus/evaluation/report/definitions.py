@@ -23,11 +23,12 @@ DEFINITIONS: dict[str, str] = {
     "true positives": "Matches: predicted nuclei that are a true one, at an IoU above the threshold, one to one.",
     "false positives": "Predicted nuclei without a match.",
     "false negatives": "True nuclei without a match: missed.",
-    "split": "One true nucleus that several predicted ones lie in.",
-    "merge": "One predicted nucleus that takes several true ones together.",
+    "split": "A true nucleus with which two or more predictions have an IoU above 0.1 (Caicedo et al. 2019).",
+    "merge": "A prediction that has an IoU above 0.1 with two or more true nuclei.",
     "image mean": "The mean of the scores of the images: every image weighs the same.",
     "pooled": "The score of counts summed over all images: every nucleus (or pixel) weighs the same.",
-    "interval": "95 % interval by bootstrap: what the score could have been with other images of the same kind.",
+    "interval": "95 % bootstrap interval over images, or over groups of images where groups are known: how far the "
+    "score would move with other images of the same kind.",
     "IoU": "Intersection over union: pixels in both nuclei over pixels in either.",
 }
 

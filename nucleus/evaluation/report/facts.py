@@ -8,16 +8,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from nucleus.evaluation.image_scores import SEED_PROTOCOL_SCORES
+from nucleus.evaluation.matching import IOU_THRESHOLDS
 from nucleus.evaluation.summary import OVERALL, ScoredImage, Summary
+from nucleus.evaluation.table import AGGREGATIONS
 
 Interval = tuple[float, float]
-Intervals = Mapping[str, Mapping[str, Mapping[str, Interval]]]  # group -> aggregation -> score -> (low, high)
+Intervals = Mapping[str, Mapping[str, Mapping[str, Interval]]]  # group -> image_mean or pooled -> score -> (low, high)
 
 HEADLINES = ("object F1@0.50", "object F1@0.70", "AJI", "PQ", "pixel Dice")  # beside the DSB score
 COLUMNS = ("DSB score", "object F1@0.50", "object F1@0.70", "object F1@0.90", "AJI", "PQ", "pixel Dice")
-COCO_COLUMNS = ("COCO AP (masks)", "COCO AP50 (masks)", "COCO AP (boxes)")
-AGGREGATIONS = {"image mean": "image_mean", "pooled": "pooled"}  # as people read it: the attribute of Summary
-COUNTED_AT = ("0.50", "0.70", "0.90")  # IoU thresholds
 WORST_LISTED = 15  # images by name; images.csv has all
 
 
@@ -87,7 +86,7 @@ def number(value: float) -> str:
 
 def span(interval: Interval) -> str:
     """An interval to three decimals."""
-    return f"{number(interval[0])} to {number(interval[1])}"
+    return f"{number(interval[0])}\N{EN DASH}{number(interval[1])}"
 
 
 def words(name: str) -> str:
@@ -99,17 +98,18 @@ def headline_cards(summaries: Mapping[str, Summary], intervals: Intervals | None
     """The DSB score, then the others: image means where there is one, with the pooled value beside."""
     overall = summaries[OVERALL]
     known = (intervals or {}).get(OVERALL, {})
+    coco = "COCO AP (masks)"
+    names = ("DSB score", *HEADLINES) if coco in overall.pooled else ("DSB score", *HEADLINES, "object F1@0.90")
     cards = [
         Card(
             name,
             "image mean",
             overall.image_mean[name],
-            known.get("image mean", {}).get(name),
+            known.get("image_mean", {}).get(name),
             f"pooled {number(overall.pooled[name])}",
         )
-        for name in ("DSB score", *HEADLINES)
+        for name in names
     ]
-    coco = "COCO AP (masks)"
     if coco in overall.pooled:
         beside = f"boxes {number(overall.pooled['COCO AP (boxes)'])}" if "COCO AP (boxes)" in overall.pooled else ""
         cards.append(Card(coco, "pooled", overall.pooled[coco], known.get("pooled", {}).get(coco), beside))
@@ -153,11 +153,9 @@ def score_tables(
     """
     tables = {}
     for aggregation, attribute in AGGREGATIONS.items():
-        present = {name for summary in summaries.values() for name in getattr(summary, attribute)}
-        columns = [name for name in COLUMNS + COCO_COLUMNS if name in present]
         rows = []
         for group, summary in summaries.items():
-            known = (intervals or {}).get(group, {}).get(aggregation, {})
+            known = (intervals or {}).get(group, {}).get(attribute, {})
             scores = getattr(summary, attribute)
             rows.append([
                 Cell(words(group)),
@@ -165,10 +163,25 @@ def score_tables(
                 Cell(f"{summary.counts['true nuclei']:,}"),
                 *(
                     Cell(number(scores.get(name, math.nan)), span(known[name]) if name in known else "")
-                    for name in columns
+                    for name in COLUMNS
                 ),
             ])  # fmt: skip
-        tables[aggregation] = Table(f"{title}, {aggregation}", [first, "images", "true nuclei", *columns], rows)
+        tables[aggregation] = Table(f"{title}, {aggregation}", [first, "images", "true nuclei", *COLUMNS], rows)
+    return tables
+
+
+def coco_tables(summaries: Mapping[str, Summary]) -> list[Table]:
+    """COCO AP and AR by kind of image, of masks and of boxes, as far as they were computed."""
+    tables = []
+    for subject in ("masks", "boxes"):
+        names = [name for name in summaries[OVERALL].pooled if name.startswith("COCO") and name.endswith(f"({subject})")]
+        rows = [
+            [Cell(words(group)), *(Cell(number(summary.pooled.get(name, math.nan))) for name in names)]
+            for group, summary in summaries.items()
+        ]
+        if names:
+            header = ["kind of image", *(name.removesuffix(f" ({subject})") for name in names)]
+            tables.append(Table(f"COCO AP and AR of {subject}, all detections", header, rows))
     return tables
 
 
@@ -208,8 +221,8 @@ def count_table(summaries: Mapping[str, Summary]) -> Table:
 def threshold_table(summary: Summary) -> Table:
     """Found, missed and false nuclei of all images at several IoU thresholds."""
     rows = [
-        [Cell(f"IoU > {at}"), *(Cell(f"{summary.counts[f'{kind}@{at}']:,}") for kind in _OUTCOMES)]
-        for at in COUNTED_AT
+        [Cell(f"IoU > {at:.2f}"), *(Cell(f"{summary.counts[f'{kind}@{at:.2f}']:,}") for kind in _OUTCOMES)]
+        for at in IOU_THRESHOLDS
     ]
     return Table("All images, by the IoU that a match must exceed", ["match", "found", "missed", "false"], rows)
 

@@ -52,6 +52,7 @@ def _tables(facts: Mapping[str, Any]) -> Iterable[Table]:
     yield from facts["density_tables"].values()
     if facts["size_table"] is not None:
         yield facts["size_table"]
+    yield from facts["coco_tables"]
     yield facts["seed_table"]
 
 

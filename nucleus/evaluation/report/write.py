@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from nucleus import __version__
-from nucleus.evaluation.report.curves import f1_chart, precision_recall_chart, spread_chart
+from nucleus.evaluation.report.curves import f1_chart, precision_recall_chart, spread_chart, threshold_chart
 from nucleus.evaluation.report.definitions import definitions_of
 from nucleus.evaluation.report.facts import (
     COLUMNS,
     OVERALL,
     Intervals,
+    coco_tables,
     count_table,
     headline_cards,
     lead_sentences,
@@ -27,8 +28,8 @@ from nucleus.evaluation.report.facts import (
 from nucleus.evaluation.report.markdown import markdown
 from nucleus.evaluation.report.page import page
 from nucleus.evaluation.report.pictures import Example, Pictures, choose, draw_example
-from nucleus.evaluation.report.precision_recall import ScoredNuclei
 from nucleus.evaluation.summary import ScoredImage, Summary
+from nucleus.evaluation.threshold import RankedNuclei
 from nucleus.formats.atomic import atomic_write
 from nucleus.visualization.colors import FALSE, MATCHED, MERGED, MISSED, SPLIT, TRUTH, hex_color
 
@@ -43,7 +44,8 @@ def write_report(
     summaries: Mapping[str, Summary],
     intervals: Intervals | None = None,
     density: Mapping[str, Summary] | None = None,
-    nuclei: ScoredNuclei | None = None,
+    ranked: Sequence[RankedNuclei] = (),
+    score_threshold: float | None = None,
     pictures: Pictures | None = None,
     settings: Mapping[str, Any] | None = None,
     title: str = "Evaluation of predicted nuclei",
@@ -56,11 +58,12 @@ def write_report(
         folder: made if missing.
         images: what was scored.
         summaries: of "overall" and of each modality, as `summary.summarize` returns them.
-        intervals: group -> "image mean" or "pooled" -> score -> (low, high); whatever is missing is not printed. The
-            groups are those of `summaries` and of `density`.
+        intervals: as `bootstrap.intervals` returns them, for the groups of `summaries` and of `density`; whatever is
+            missing is not printed.
         density: summaries of images with few, some and many nuclei, by name.
-        nuclei: predicted nuclei with their scores, pooled over all images and down to the lowest score there is, for
-            the precision-recall curve; see `precision_recall`. None draws the points of the label images.
+        ranked: the predicted nuclei of each image with their scores, as `threshold.rank_nuclei` returns them, for
+            the curves over the score. Without them precision and recall are drawn as points of the label images.
+        score_threshold: at which the nuclei were taken that are scored here; marked in the curve.
         pictures: gives the label images of one scored image, and the image where it is known, by its position in
             `images`; called for those that are drawn only. None draws none.
         settings: what the scores depend on, by name: data sets, score threshold, command; printed as text.
@@ -72,17 +75,22 @@ def write_report(
         The path of report.html.
 
     Raises:
-        ValueError: no image.
+        ValueError: no image, or ranked nuclei of some images only.
         OSError: the folder cannot be written. Each file is either the old one or complete.
     """
     folder = Path(folder)
     if not images:
         raise ValueError("expected at least one scored image, found none")
+    if len(ranked) not in (0, len(images)):
+        raise ValueError(f"expected ranked nuclei of all {len(images)} images, found those of {len(ranked)}")
     dsb_scores = [image.scores.objects.dsb_score for image in images]
     examples = [
         draw_example(rank, images[position], pictures(position) if pictures is not None else None)
         for rank, position in choose(dsb_scores, worst, median)
     ]
+    charts = [f1_chart(summaries, intervals), precision_recall_chart(summaries, ranked)]
+    if ranked:
+        charts.append(threshold_chart(images, summaries, ranked, score_threshold))
     tables = score_tables("Scores by kind of image", "kind of image", summaries, intervals)
     by_density = score_tables("Scores by nucleus density", "density", density, intervals) if density else {}
     facts = {
@@ -94,9 +102,10 @@ def write_report(
         "tables": tables,
         "has_intervals": bool(intervals),
         "density_tables": by_density,
+        "coco_tables": coco_tables(summaries),
         "size_table": size_table(summaries[OVERALL]),
         "seed_table": seed_protocol_table(summaries),
-        "charts": [f1_chart(summaries, intervals), precision_recall_chart(summaries, nuclei)],
+        "charts": charts,
         "spread": spread_chart(images, summaries),
         "counts": count_table(summaries),
         "thresholds": threshold_table(summaries[OVERALL]),
