@@ -7,9 +7,9 @@ Davison and Hinkley 1997, "Bootstrap Methods and their Application", section 3.8
 
 The interval is BCa, bias-corrected and accelerated (Efron and Tibshirani 1993, "An Introduction to the Bootstrap",
 section 14.3): like the percentile interval it stays within [0, 1] and needs no formula for a standard error, but it
-follows a skewed distribution, and scores near 1, with a few images far below, are skewed. Both are somewhat too narrow
-for few units, as every bootstrap is: of simulated means of skewed scores, intervals of "95 %" held the truth in 95 % of
-the cases with 65 units, 93 % with 20, 78 to 89 % with 10 and 60 to 83 % with 5 (percentile: 94, 90 to 92, 78 to 88 and 59
+follows a skewed distribution, and scores near 1, with a few images far below, are skewed. Both are too narrow for few
+units, as every bootstrap is: of simulated means of skewed scores, intervals of "95 %" held the truth in 95 % of the
+cases with 65 units, 93 % with 20, 78 to 89 % with 10 and 60 to 83 % with 5 (percentile: 94, 90 to 92, 78 to 88 and 59
 to 83 %).
 """
 
