@@ -9,8 +9,8 @@ from markupsafe import Markup
 
 from nucleus.visualization.colors import Rgb, hex_color
 
-WIDTH, HEIGHT = 460.0, 330.0  # drawing units; letters of 12 units stay readable at a telephone's width
-LEFT, RIGHT, TOP, BOTTOM = 44.0, 12.0, 10.0, 42.0
+WIDTH, HEIGHT = 460.0, 330.0  # drawing units; the style sheet gives letters their size in these units
+LEFT, RIGHT, TOP, BOTTOM = 52.0, 12.0, 10.0, 46.0
 DASHES = ("", "7 3", "2 3", "9 3 2 3", "4 2")  # lines differ by more than their colour
 
 Point = tuple[float, float]
@@ -107,7 +107,7 @@ class Chart:
         middle_x, middle_y = self._place(((low + high) / 2, 0.5))
         parts.append(self._text(middle_x, HEIGHT - 6, self.x_label, "axis-label", "middle"))
         parts.append(
-            Markup('<text class="axis-label" text-anchor="middle" transform="translate(11 {}) rotate(-90)">{}</text>')
+            Markup('<text class="axis-label" text-anchor="middle" transform="translate(13 {}) rotate(-90)">{}</text>')
             .format(f"{middle_y:g}", self.y_label)  # fmt: skip
         )
         return Markup("\n").join(parts)

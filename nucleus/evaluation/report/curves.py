@@ -198,10 +198,8 @@ def _operating_point(counts: Mapping[str, int], threshold: float) -> Point:
 
 
 def _styles(summaries: Mapping[str, Summary]) -> list[tuple[str, Rgb | None, str]]:
-    """Name, colour and dash of all images and of the kinds with the most images; one kind alone is all images."""
+    """Name, colour and dash of all images and of the kinds with the most images."""
     groups = sorted((name for name in summaries if name != OVERALL), key=lambda name: -summaries[name].images)[:GROUPS]
-    if len(groups) == 1:
-        groups = []
     colors = group_colors(groups)
     return [(OVERALL, None, ""), *((name, colors[name], DASHES[1 + place % 4]) for place, name in enumerate(groups))]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 DEFINITIONS: dict[str, str] = {
-    "DSB score": "Score of the 2018 Data Science Bowl: the mean over the IoU thresholds 0.50, 0.55 ... 0.95 of "
-    "TP / (TP + FP + FN); an image without any nucleus, true or predicted, has 1.",
+    "DSB score": "Score of the 2018 Data Science Bowl: the mean of TP / (TP + FP + FN) over the IoU thresholds "
+    "0.50, 0.55 ... 0.95; 1 for an image without any nucleus, true or predicted.",
     "object F1": "Object F1@t = 2 TP / (2 TP + FP + FN): of nuclei found at an IoU above t, one to one.",
     "pixel Dice": "2 |A ∩ B| / (|A| + |B|) of the two foregrounds, whichever nucleus a pixel belongs to.",
     "AJI": "Aggregated Jaccard index (Kumar et al. 2017): the pixels that true nuclei share with the predictions of "

@@ -140,6 +140,11 @@ def lead_sentences(images: Sequence[ScoredImage], summaries: Mapping[str, Summar
     return sentences
 
 
+def without_repetition(summaries: Mapping[str, Summary]) -> dict[str, Summary]:
+    """The groups that say something: one kind of image alone says what all images say."""
+    return dict(summaries) if len(summaries) != 2 else {OVERALL: summaries[OVERALL]}
+
+
 def score_tables(
     title: str, first: str, summaries: Mapping[str, Summary], intervals: Intervals | None
 ) -> dict[str, Table]:
@@ -259,7 +264,8 @@ def worst_table(images: Sequence[ScoredImage]) -> Table:
         for image in ranked
     ]
     header = ["image", "kind", "DSB score", "true nuclei", "found", "missed", "false", "splits", "merges"]
-    return Table(f"The {len(rows)} images with the lowest DSB score", header, rows)
+    caption = f"The {len(rows)} images with the lowest DSB score" if len(rows) > 1 else "The image that was scored"
+    return Table(caption, header, rows)
 
 
 def setting_rows(settings: Mapping[str, Any]) -> list[tuple[str, str]]:

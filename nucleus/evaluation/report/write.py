@@ -23,6 +23,7 @@ from nucleus.evaluation.report.facts import (
     setting_rows,
     size_table,
     threshold_table,
+    without_repetition,
     worst_table,
 )
 from nucleus.evaluation.report.markdown import markdown
@@ -83,6 +84,7 @@ def write_report(
         raise ValueError("expected at least one scored image, found none")
     if len(ranked) not in (0, len(images)):
         raise ValueError(f"expected ranked nuclei of all {len(images)} images, found those of {len(ranked)}")
+    summaries = without_repetition(summaries)
     dsb_scores = [image.scores.objects.dsb_score for image in images]
     examples = [
         draw_example(rank, images[position], pictures(position) if pictures is not None else None)
