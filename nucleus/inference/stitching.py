@@ -2,8 +2,8 @@
 
 A tile offers the nuclei that it owns (see `tiling`) and, since two tiles may place the centre of one nucleus some
 pixels apart, those whose centre lies up to `slack` pixels outside its write region. Tiles come in order. What a tile
-offers is painted whole, across the seam, unless more than half of its pixels are taken already: then an earlier tile has
-given that nucleus. So no nucleus is lost between two tiles, none is double, and none ends at a seam.
+offers is painted whole, across the seam, unless more than half of its pixels are taken already: an earlier tile has
+given that nucleus then. So no nucleus is lost between two tiles, none is double, and none ends at a seam.
 
 The result depends on the order of the tiles alone, not on when or where each was predicted.
 """
