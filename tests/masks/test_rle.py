@@ -18,6 +18,7 @@ from nucleus.masks.rle import (
     rles_from_label_image,
     runs_from_coco,
     runs_from_kaggle,
+    runs_of_many,
 )
 
 MASKS = npst.arrays(bool, st.tuples(st.integers(1, 40), st.integers(1, 40)))
@@ -43,6 +44,18 @@ def test_runs_of_large_masks_decode_as_pycocotools_does(mask, factor):
     for start, stop in runs_from_coco(rle):
         drawn[start:stop] = True
     assert np.array_equal(drawn.reshape(large.shape[::-1]).T, large)
+
+
+@given(st.lists(npst.arrays(bool, (9, 70)), max_size=5), st.integers(1, 9))
+def test_many_rles_decode_together_as_each_by_itself(masks, factor):
+    rles = [encode_coco(np.repeat(np.repeat(mask, factor, axis=0), factor, axis=1)) for mask in masks]
+    for runs, rle in zip(runs_of_many(rles), rles, strict=True):
+        assert np.array_equal(runs, runs_from_coco(rle))
+
+
+def test_many_rles_may_be_uncompressed_or_empty():
+    rles = [{"size": [2, 2], "counts": [1, 2, 1]}, encode_coco(np.zeros((2, 2), bool)), {"size": [0, 0], "counts": ""}]
+    assert [runs.tolist() for runs in runs_of_many(rles)] == [[[1, 3]], [], []]
 
 
 @given(MASKS)
