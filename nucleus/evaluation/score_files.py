@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +18,13 @@ from tqdm import tqdm
 from nucleus.errors import InputError
 from nucleus.evaluation.coco_ap import coco_average_precision
 from nucleus.evaluation.groups import Groups
-from nucleus.evaluation.image_scores import ImageScores, score_table
-from nucleus.evaluation.label_checks import BINARY, MEANING, check_stored_labels
-from nucleus.evaluation.source_entries import ALL, Content, Entry, LabelFile, Nothing
+from nucleus.evaluation.label_checks import BINARY, MEANING
+from nucleus.evaluation.score_pair import DROPPED, Job, ScoreChunk, Scored
+from nucleus.evaluation.source_entries import ALL, Nothing
 from nucleus.evaluation.sources import IMAGE_SUFFIXES, Pair, Source, files_by_name, listed, match_names, match_pairs
 from nucleus.evaluation.summary import ScoredImage, Summary, by_modality, summarize
+from nucleus.evaluation.threshold import RankedNuclei
 from nucleus.formats.coco import NUCLEUS
-from nucleus.formats.image import read_image
-from nucleus.masks.overlap import overlap_table
 from nucleus.masks.resolve_overlaps import MIN_KEPT
 from nucleus.processes import in_order
 
@@ -44,44 +43,19 @@ class FileScores:
         summaries: overall and by modality; see `summary.summarize`.
         settings: what the scores depend on.
         warnings: what a reader must know before trusting the scores.
-        pairs: what was scored; `read_pair` reads one again.
+        ranked: the predicted nuclei of each image with their scores, for the curve over the score threshold; empty
+            unless all predictions have scores.
+        score_threshold: lowest score of what counts here; `source_entries.ALL` without scores.
+        jobs: what was scored; `score_pair.read_labels` reads one again.
     """
 
     images: list[ScoredImage]
     summaries: dict[str, Summary]
     settings: dict[str, Any]
     warnings: list[str]
-    pairs: list[Pair]
-
-
-@dataclass(frozen=True)
-class Job:
-    """A pair, its picture if the size of the image must be read from there."""
-
-    pair: Pair
-    picture: Path | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Scored:
-    """What a process gives back of one image.
-
-    Attributes:
-        scores: counts.
-        size: H and W in pixels.
-        scored: the predicted masks have scores; False without any mask.
-        suspicions: of truth and prediction, keys of `label_checks.MEANING`.
-        events: what happened in reading, by what it is; see `_events`.
-        truth, detections: COCO annotations, for COCO AP.
-    """
-
-    scores: ImageScores
-    size: tuple[int, ...]
-    scored: bool
-    suspicions: tuple[str | None, str | None]
-    events: dict[str, int] = field(default_factory=dict)
-    truth: list[dict[str, Any]] = field(default_factory=list)
-    detections: list[dict[str, Any]] = field(default_factory=list)
+    ranked: list[RankedNuclei]
+    score_threshold: float
+    jobs: list[Job]
 
 
 def score_files(
@@ -106,7 +80,7 @@ def score_files(
             (`source_entries.DETECTIONS_THRESHOLD` for COCO detections). Masks without scores all count.
         allow_missing: a missing prediction counts as an image without nuclei.
         groups: modality and group of images; they come before what the truth says.
-        pictures: folder of the images, for their sizes where neither truth nor predictions know them.
+        pictures: folder of the images: for their sizes where neither truth nor predictions know them, and for reports.
         coco_ap: compute COCO AP, too, if every prediction has a score.
         max_detections: highest-scored detections of an image that count for COCO AP.
         workers: processes; fewer are started for a few hundred images. The scores are the same with any number.
@@ -147,95 +121,16 @@ def score_files(
     }
     if any(one.scored for one in scored):
         settings |= _detection_settings(scored, threshold, max_detections if ap else None)
-    return FileScores(images, summarize(images, ap), settings, _warnings(pairs, scored), pairs)
-
-
-def read_pair(
-    pair: Pair, score_threshold: float = ALL, picture: Path | None = None, annotations: bool = False
-) -> tuple[Content, Content]:
-    """Read truth and prediction of one image.
-
-    Args:
-        pair: as `sources.match_pairs` gives it.
-        score_threshold: lowest score of a predicted mask that becomes a nucleus.
-        picture: the image itself, for its size where neither side knows it.
-        annotations: give COCO annotations, too.
-
-    Returns:
-        Truth and prediction, label images of one size.
-
-    Raises:
-        InputError: sizes differ or are unknown, or a file cannot be read.
-    """
-    contents: dict[bool, Content] = {}
-    size = pair.truth.size or pair.prediction.size
-    if size is None and not (pair.truth.has_size or pair.prediction.has_size):
-        if picture is None:
-            raise InputError(pair.truth.where, expected="a source that knows the size of the image on one side",
-                             found="none: neither outlines nor bare run lengths do",
-                             remedy="Name the folder of the images with --images.")  # fmt: skip
-        height, width = read_image(picture).shape[:2]
-        size = (height, width)
-    sides: list[tuple[bool, Entry]] = [(True, pair.truth), (False, pair.prediction)]
-    for is_truth, entry in sorted(sides, key=lambda side: not side[1].has_size):  # label images tell the size
-        contents[is_truth] = entry.read(size, ALL if is_truth else score_threshold, annotations)
-        height, width = contents[is_truth].labels.shape
-        size = size or (height, width)
-    truth, prediction = contents[True], contents[False]
-    if truth.labels.shape != prediction.labels.shape:
-        (height, width), found = truth.labels.shape, prediction.labels.shape
-        raise InputError(pair.prediction.where, expected=f"{height} x {width} pixels, as {pair.truth.where}",
-                         found=f"{found[0]} x {found[1]}")  # fmt: skip
-    return truth, prediction
-
-
-@dataclass(frozen=True)
-class ScoreChunk:
-    """Scores a few images, in whatever process.
-
-    Args:
-        score_threshold: see `read_pair`.
-        with_masks: give back annotations for COCO AP.
-    """
-
-    score_threshold: float
-    with_masks: bool
-
-    def __call__(self, jobs: Sequence[Job]) -> list[Scored]:
-        return [self._score(job.pair, job.picture) for job in jobs]
-
-    def _score(self, pair: Pair, picture: Path | None) -> Scored:
-        truth, prediction = read_pair(pair, self.score_threshold, picture, self.with_masks)
-        table = overlap_table(truth.labels, prediction.labels)
-        sides = ((pair.truth, truth, table.truth_ids), (pair.prediction, prediction, table.prediction_ids))
-        suspicions = [
-            check_stored_labels(content.labels, ids, entry.where) if isinstance(entry, LabelFile) else None
-            for entry, content, ids in sides
-        ]
-        return Scored(
-            score_table(table, truth.labels, prediction.labels),
-            truth.labels.shape,
-            prediction.scored,
-            (suspicions[0], suspicions[1]),
-            _events(truth, prediction),
-            truth.annotations,
-            prediction.annotations,
-        )
-
-
-DROPPED = "detections dropped as parts of others"
-
-
-def _events(truth: Content, prediction: Content) -> dict[str, int]:
-    """What happened in reading an image, without what did not."""
-    events = {
-        DROPPED: prediction.dropped,
-        "pixels claimed by several true nuclei; the first in the file keeps them": truth.shared,
-        "pixels claimed by several predicted nuclei; the first in the file keeps them": prediction.shared,
-        "true nuclei without a pixel of their own; they do not count": truth.vanished,
-        "predicted nuclei without a pixel of their own; they do not count": prediction.vanished,
-    }
-    return {what: count for what, count in events.items() if count}
+    ranked = [one.ranked for one in scored if one.ranked is not None]
+    return FileScores(
+        images,
+        summarize(images, ap),
+        settings,
+        _warnings(pairs, scored),
+        ranked if len(ranked) == len(scored) and any(one.scored for one in scored) else [],
+        threshold,
+        jobs,
+    )
 
 
 def _jobs(pairs: Sequence[Pair], pictures: Path | None) -> list[Job]:

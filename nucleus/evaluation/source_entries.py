@@ -19,7 +19,8 @@ from nucleus.errors import InputError
 from nucleus.formats.coco import NUCLEUS, rle_from_segmentation
 from nucleus.formats.geojson import read_geojson
 from nucleus.formats.label_image import read_label_image
-from nucleus.masks.resolve_overlaps import label_image_from_scored
+from nucleus.masks.box_masks import BoxMasks
+from nucleus.masks.resolve_overlaps import label_image_from_box_masks
 from nucleus.masks.rle import (
     Rle,
     coco_area,
@@ -42,21 +43,43 @@ class Content:
     """What an entry holds.
 
     Attributes:
-        labels: int32 (H, W), 0 background.
+        labels: int32 (H, W), 0 background; of scored masks all are drawn, and the labels are 1..n.
         annotations: COCO annotations without ids (bbox XYWH in pixels, area, iscrowd, segmentation as compressed RLE,
-            score where there are scores) of every mask, whatever its score; empty unless asked for.
-        scored: every mask has a score.
-        dropped: masks at or above the score threshold that lost their pixels to others with a higher score.
+            score where there are scores) of every mask; empty unless asked for.
+        scores: float64 (n,), the score of label l at l - 1, NaN where a mask has none; None without scores.
+        mask_scores: float64 (N,), of every mask, drawn or not; None without scores.
         shared: pixels that a mask without a score lost to an earlier one.
-        vanished: masks without a pixel of their own.
+        vanished: masks without a score and without a pixel of their own.
     """
 
     labels: np.ndarray
     annotations: list[dict[str, Any]] = field(default_factory=list)
-    scored: bool = False
-    dropped: int = 0
+    scores: np.ndarray | None = None
+    mask_scores: np.ndarray | None = None
     shared: int = 0
     vanished: int = 0
+
+    def at_threshold(self, score_threshold: float) -> tuple[np.ndarray, int]:
+        """Leave out what scores below the threshold; what has no score stays.
+
+        A mask is drawn or not by those with a higher score alone, so that this is what drawing only the masks at or
+        above the threshold gives.
+
+        Args:
+            score_threshold: lowest score that counts.
+
+        Returns:
+            The label image, int32 (H, W), and how many masks at or above the threshold lost their pixels to others.
+        """
+        if self.scores is None or self.mask_scores is None:
+            return self.labels, 0
+        left_out = self.scores < score_threshold
+        dropped = int((~(self.mask_scores < score_threshold)).sum() - (~left_out).sum())
+        if not left_out.any():
+            return self.labels, dropped
+        kept = np.arange(len(left_out) + 1, dtype=np.int32)
+        kept[1:][left_out] = 0
+        return kept[self.labels], dropped
 
 
 class Entry(Protocol):
@@ -79,12 +102,11 @@ class Entry(Protocol):
     @property
     def default_threshold(self) -> float | None: ...
 
-    def read(self, size: Size | None, score_threshold: float, annotations: bool) -> Content:
+    def read(self, size: Size | None, annotations: bool) -> Content:
         """Read the image.
 
         Args:
             size: H and W in pixels; None only if `has_size`.
-            score_threshold: lowest score of a mask that becomes a nucleus; masks without a score all do.
             annotations: give COCO annotations, too.
 
         Raises:
@@ -106,7 +128,7 @@ class LabelFile:
     def where(self) -> str:
         return str(self.path)
 
-    def read(self, size: Size | None, score_threshold: float, annotations: bool) -> Content:
+    def read(self, size: Size | None, annotations: bool) -> Content:
         labels = read_label_image(self.path)
         return Content(labels, _annotations(rles_from_label_image(labels)) if annotations else [])
 
@@ -124,20 +146,20 @@ class GeoJsonFile:
     def where(self) -> str:
         return str(self.path)
 
-    def read(self, size: Size | None, score_threshold: float, annotations: bool) -> Content:
+    def read(self, size: Size | None, annotations: bool) -> Content:
         assert size is not None
         labels, scores = read_geojson(self.path, *size)
-        vanished = len(scores) - np.count_nonzero(np.unique(labels))
-        scored = len(scores) > 0 and not np.isnan(scores).any()
-        made: list[dict[str, Any]] = []
-        if annotations:
-            present = np.unique(labels)
-            of_label = scores[present[present > 0] - 1].tolist() if scored else None
-            made = _annotations(rles_from_label_image(labels), of_label)
-        lost = np.concatenate([[False], scores < score_threshold])
-        if lost.any():
-            labels = np.where(lost[labels], 0, labels)
-        return Content(labels, made, scored=scored, vanished=int(vanished))
+        present = np.unique(labels)
+        present = present[present > 0]
+        vanished = len(scores) - len(present)
+        rles = rles_from_label_image(labels) if annotations else []
+        if np.isnan(scores).all():
+            return Content(labels, _annotations(rles), vanished=vanished)
+        number = np.zeros(len(scores) + 1, dtype=np.int32)
+        number[present] = np.arange(1, len(present) + 1)
+        drawn = scores[present - 1]
+        made = _annotations(rles, None if np.isnan(drawn).any() else drawn.tolist())
+        return Content(number[labels], made, drawn, scores)
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +181,7 @@ class CocoMasks:
     def has_size(self) -> bool:
         return self.size is not None
 
-    def read(self, size: Size | None, score_threshold: float, annotations: bool) -> Content:
+    def read(self, size: Size | None, annotations: bool) -> Content:
         size = self.size or size
         assert size is not None
         rles = [self._rle(item, *size) for item in self.items]
@@ -169,11 +191,12 @@ class CocoMasks:
         scores: list[Any] = [self.items[position].get("score") for position in nuclei]
         if not any(score is not None for score in scores):
             return _unscored(label_image_from_coco(rles, *size), sum(map(coco_area, rles)), len(rles), made)
-        if not all(isinstance(score, int | float) for score in scores):
-            raise InputError(self.where, expected="a score, a number, with each mask or with none",
+        if not all(isinstance(score, int | float) and math.isfinite(score) for score in scores):
+            raise InputError(self.where, expected="a finite score with each mask, or with none",
                              found="masks with and without")  # fmt: skip
-        labels, dropped = label_image_from_scored(rles, scores, *size, score_threshold=score_threshold)
-        return Content(labels, made, scored=True, dropped=dropped)
+        every = np.asarray(scores, dtype=np.float64)
+        labels, drawn, _ = label_image_from_box_masks(BoxMasks.from_coco(rles, *size), every, score_threshold=ALL)
+        return Content(labels, made, every[drawn], every)
 
     def _rle(self, item: dict[str, Any], height: int, width: int) -> Rle:
         if "segmentation" not in item:
@@ -206,7 +229,7 @@ class KaggleRows:
     def has_size(self) -> bool:
         return self.size is not None
 
-    def read(self, size: Size | None, score_threshold: float, annotations: bool) -> Content:
+    def read(self, size: Size | None, annotations: bool) -> Content:
         size = self.size or size
         assert size is not None
         masks = [self._runs(line, runs, *size) for line, runs in self.rows]
@@ -233,7 +256,7 @@ class Nothing:
     has_size = False
     default_threshold = None
 
-    def read(self, size: Size | None, score_threshold: float, annotations: bool) -> Content:
+    def read(self, size: Size | None, annotations: bool) -> Content:
         assert size is not None
         return Content(np.zeros(size, dtype=np.int32))
 
