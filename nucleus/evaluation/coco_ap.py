@@ -3,8 +3,9 @@
 Lin et al. 2014, "Microsoft COCO: Common Objects in Context", and the evaluation code of that data set: mean over IoU
 0.50:0.05:0.95 and 101 recalls of the interpolated precision, all detections of all images ranked together by score.
 
-`hotcoco` computes it; pycocotools, the reference, gives the same arrays, slower, and serves where hotcoco is missing.
-The scores are read from those arrays: pycocotools' own summary prints AP at 100 detections whatever the cap.
+`hotcoco` computes it; pycocotools, the reference, gives the same scores, slower, and serves where hotcoco is missing.
+Of pycocotools the arrays are read: its own summary prints AP at 100 detections whatever the cap. Its annotations are
+numbered from 1, since it takes a match with an annotation whose id is 0 for none: the one difference that was found.
 """
 
 from __future__ import annotations
@@ -22,7 +23,15 @@ IouType = Literal["bbox", "segm"]
 Backend = Literal["auto", "hotcoco", "pycocotools"]
 
 _SUBJECT = {"bbox": "boxes", "segm": "masks"}
-_AREAS = ("all", "small", "medium", "large")  # up to 32 x 32 pixels, up to 96 x 96, above
+_NAMES = {  # hotcoco's key: our name
+    "AP": "COCO AP",
+    "AP50": "COCO AP50",
+    "AP75": "COCO AP75",
+    "APs": "COCO AP small",  # up to 32 x 32 pixels
+    "APm": "COCO AP medium",  # up to 96 x 96
+    "APl": "COCO AP large",
+    "AR100": "COCO AR",  # it says 100 whatever the cap
+}
 
 
 def coco_average_precision(
@@ -56,17 +65,12 @@ def coco_average_precision(
         results = [{key: value for key, value in result.items() if key != "bbox"} for result in results]
     if subsets is None:
         subsets = {"overall": [image["id"] for image in truth["images"]]}
-    build = _hotcoco if _has_hotcoco(backend) else _pycocotools
-    with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints its progress
-        evaluation = build(truth, results, iou_type)
-        scores = {}
-        for subset, image_ids in subsets.items():
-            evaluation.params.maxDets = [max_detections]
-            evaluation.params.imgIds = sorted(image_ids)
-            evaluation.evaluate()
-            evaluation.accumulate()
-            scores[subset] = _read(evaluation.eval["precision"], evaluation.eval["recall"], _SUBJECT[iou_type])
-    return scores
+    score = _hotcoco if _has_hotcoco(backend) else _pycocotools
+    scores = score(truth, results, iou_type, subsets, max_detections)
+    return {
+        subset: {f"{_NAMES[key]} ({_SUBJECT[iou_type]})": value for key, value in values.items()}
+        for subset, values in scores.items()
+    }
 
 
 def _has_hotcoco(backend: Backend) -> bool:
@@ -75,47 +79,76 @@ def _has_hotcoco(backend: Backend) -> bool:
     return backend == "hotcoco"
 
 
-def _hotcoco(truth: Mapping[str, Any], results: Sequence[Mapping[str, Any]], iou_type: IouType) -> Any:
+def _hotcoco(
+    truth: Mapping[str, Any],
+    results: Sequence[Mapping[str, Any]],
+    iou_type: IouType,
+    subsets: Mapping[str, Sequence[int]],
+    max_detections: int,
+) -> dict[str, dict[str, float]]:
+    """The scores of each subset by the keys of _NAMES; images are compared once, whatever subsets they belong to."""
     import hotcoco
 
     coco = hotcoco.COCO(dict(truth))
-    return hotcoco.COCOeval(coco, coco.loadRes(list(map(dict, results))), iou_type)
+    evaluation = hotcoco.COCOeval(coco, coco.loadRes(list(map(dict, results))), iou_type)
+    evaluation.params.maxDets = [max_detections]
+    evaluation.evaluate()
+    numbered = {str(number): list(image_ids) for number, image_ids in enumerate(subsets.values())}
+    slices = evaluation.slice_by(numbered)  # has a slice of its own, "_overall"
+    return {
+        subset: {key: math.nan if slices[number][key] == -1 else slices[number][key] for key in _NAMES}
+        for subset, number in zip(subsets, numbered, strict=True)
+    }
 
 
-def _pycocotools(truth: Mapping[str, Any], results: Sequence[Mapping[str, Any]], iou_type: IouType) -> Any:
-    from pycocotools.coco import COCO
+def _pycocotools(
+    truth: Mapping[str, Any],
+    results: Sequence[Mapping[str, Any]],
+    iou_type: IouType,
+    subsets: Mapping[str, Sequence[int]],
+    max_detections: int,
+) -> dict[str, dict[str, float]]:
+    """The same with pycocotools."""
     from pycocotools.cocoeval import COCOeval
 
-    # Both sides are copied, since pycocotools writes into the annotations that it is given.
-    coco = COCO()
-    coco.dataset = dict(truth) | {"annotations": list(map(dict, truth["annotations"]))}
+    scores = {}
+    with contextlib.redirect_stdout(io.StringIO()):  # it prints its progress
+        evaluation = COCOeval(*_coco_of_pycocotools(truth, results), iou_type)
+        for subset, image_ids in subsets.items():
+            evaluation.params.maxDets = [max_detections]
+            evaluation.params.imgIds = sorted(image_ids)
+            evaluation.evaluate()
+            evaluation.accumulate()
+            scores[subset] = _read(evaluation.eval["precision"], evaluation.eval["recall"])
+    return scores
+
+
+def _coco_of_pycocotools(truth: Mapping[str, Any], results: Sequence[Mapping[str, Any]]) -> tuple[Any, Any]:
+    """Truth and detections, copied, since pycocotools writes into the annotations that it is given."""
+    from pycocotools.coco import COCO
+
+    coco, detections = COCO(), COCO()
+    annotations = [{**annotation, "id": number} for number, annotation in enumerate(truth["annotations"], start=1)]
+    coco.dataset = dict(truth) | {"annotations": annotations}
     coco.createIndex()
     if results:
         detections = coco.loadRes(list(map(dict, results)))
     else:  # loadRes looks at the first detection
-        detections = COCO()
         detections.dataset = dict(truth) | {"annotations": []}
         detections.createIndex()
-    return COCOeval(coco, detections, iou_type)
+    return coco, detections
 
 
-def _read(precision: np.ndarray, recall: np.ndarray, subject: str) -> dict[str, float]:
+def _read(precision: np.ndarray, recall: np.ndarray) -> dict[str, float]:
     """Take the scores out of COCO's arrays of one class and one cap; -1 in them means that there was no truth.
 
     Args:
         precision: float64 (10 IoUs, 101 recalls, 1 class, 4 areas, 1 cap).
         recall: float64 (10 IoUs, 1 class, 4 areas, 1 cap).
-        subject: "boxes" or "masks".
     """
-    scores = {
-        f"COCO AP ({subject})": _mean(precision[:, :, :, 0]),
-        f"COCO AP50 ({subject})": _mean(precision[0, :, :, 0]),
-        f"COCO AP75 ({subject})": _mean(precision[5, :, :, 0]),
-    }
-    for index, area in enumerate(_AREAS[1:], start=1):
-        scores[f"COCO AP {area} ({subject})"] = _mean(precision[:, :, :, index])
-    scores[f"COCO AR ({subject})"] = _mean(recall[:, :, 0])
-    return scores
+    whole, *by_size = (_mean(precision[:, :, :, area]) for area in range(4))
+    at_50, at_75 = _mean(precision[0, :, :, 0]), _mean(precision[5, :, :, 0])
+    return dict(zip(_NAMES, [whole, at_50, at_75, *by_size, _mean(recall[:, :, 0])], strict=True))
 
 
 def _mean(values: np.ndarray) -> float:
