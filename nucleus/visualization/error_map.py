@@ -72,7 +72,7 @@ def error_map(image: np.ndarray, truth: np.ndarray, prediction: np.ndarray, erro
     _fill(canvas, grey, _drop(truth, [*errors.matched_truth, *in_split]), MISSED)
     _fill(canvas, grey, _drop(prediction, [*errors.matched_prediction, *in_merge]), FALSE)
 
-    rows, columns = np.indices(truth.shape, sparse=True)
+    rows, columns = np.ogrid[: truth.shape[0], : truth.shape[1]]
     stripes = (rows + columns) % PERIOD < STROKE
     dots = (rows % PERIOD < STROKE) & (columns % PERIOD < STROKE)
     split, pieces = _keep(truth, errors.split_truth), _keep(prediction, errors.pieces)

@@ -1,7 +1,7 @@
 """The report of an evaluation: `report.html`, one file that needs nothing else, and `report.md`, the same as text.
 
-`write_report` is all that others call. Inside, `facts` holds what is said, `curves` and `pictures` what is drawn; `page`
-and `markdown` lay it out.
+`write_report` is all that others call. Inside, `facts` holds what is said, `curves` and `pictures` what is drawn;
+`page` and `markdown` lay it out.
 """
 
 from nucleus.evaluation.report.pictures import LabelPair

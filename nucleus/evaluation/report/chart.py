@@ -106,10 +106,10 @@ class Chart:
         parts.append(Markup('<path class="axis" d="{}"/>').format(self._path([(low, 0.0), (high, 0.0)])))
         middle_x, middle_y = self._place(((low + high) / 2, 0.5))
         parts.append(self._text(middle_x, HEIGHT - 6, self.x_label, "axis-label", "middle"))
-        parts.append(
-            Markup('<text class="axis-label" text-anchor="middle" transform="translate(13 {}) rotate(-90)">{}</text>')
-            .format(f"{middle_y:g}", self.y_label)  # fmt: skip
+        turned = Markup(
+            '<text class="axis-label" text-anchor="middle" transform="translate(13 {}) rotate(-90)">{}</text>'
         )
+        parts.append(turned.format(f"{middle_y:g}", self.y_label))
         return Markup("\n").join(parts)
 
     def _line(self, series: Series) -> Markup:

@@ -33,9 +33,7 @@ def f1_chart(summaries: Mapping[str, Summary], intervals: Intervals | None) -> C
         points = list(zip(IOU_THRESHOLDS, values, strict=True))
         own_band = band if group == OVERALL and len(band) == len(names) else ()
         series.append(Series(words(group), points, color, dash, own_band, every_point=True))
-    rows = [
-        [f"{at:.2f}", *(number(one.points[place][1]) for one in series)] for place, at in enumerate(IOU_THRESHOLDS)
-    ]
+    rows = [[f"{at:.2f}", *(number(one.points[place][1]) for one in series)] for place, at in enumerate(IOU_THRESHOLDS)]
     overall = summaries[OVERALL].image_mean
     return Chart(
         name="f1-curve",
@@ -64,9 +62,7 @@ def precision_recall_chart(summaries: Mapping[str, Summary], ranked: Sequence[Ra
         points = [_operating_point(counts, threshold) for threshold in IOU_THRESHOLDS]
         marked = [(points[0], f"{words(group)} at IoU 0.50: recall {points[0][0]:.3f}, precision {points[0][1]:.3f}")]
         series.append(Series(words(group), points, color, dash, marked=marked))
-    rows = [
-        [one.name, *(f"{one.points[at][1]:.3f} / {one.points[at][0]:.3f}" for at in (0, 4, 8))] for one in series
-    ]
+    rows = [[one.name, *(f"{one.points[at][1]:.3f} / {one.points[at][0]:.3f}" for at in (0, 4, 8))] for one in series]
     return _precision_recall_chart(
         "Pooled over all nuclei. The predictions carry no scores, so that each has one point, at IoU > 0.50; its line "
         "goes on to where it falls as matches must exceed an IoU of 0.55 to 0.95.",

@@ -179,7 +179,9 @@ def coco_tables(summaries: Mapping[str, Summary]) -> list[Table]:
     """COCO AP and AR by kind of image, of masks and of boxes, as far as they were computed."""
     tables = []
     for subject in ("masks", "boxes"):
-        names = [name for name in summaries[OVERALL].pooled if name.startswith("COCO") and name.endswith(f"({subject})")]
+        names = [
+            name for name in summaries[OVERALL].pooled if name.startswith("COCO") and name.endswith(f"({subject})")
+        ]
         rows = [
             [Cell(words(group)), *(Cell(number(summary.pooled.get(name, math.nan))) for name in names)]
             for group, summary in summaries.items()

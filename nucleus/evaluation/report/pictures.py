@@ -16,9 +16,9 @@ from nucleus.evaluation.splits_merges import SHARED_ABOVE, splits_and_merges
 from nucleus.evaluation.summary import ScoredImage
 from nucleus.masks.overlap import OverlapTable, overlap_table
 from nucleus.visualization.canvas import resized
-from nucleus.visualization.colors import TRUTH
+from nucleus.visualization.colors import TRUTH, colored_labels
 from nucleus.visualization.error_map import LINE, Errors, error_map
-from nucleus.visualization.overlay import for_display, overlay_outlines
+from nucleus.visualization.overlay import for_display, outline
 
 SIDE = 720  # pixels of the longer side of a picture: twice what a third of a page is wide
 WINDOW = 1440  # pixels; of a larger image the part with the most errors is shown
@@ -103,7 +103,9 @@ def choose(scores: Sequence[float], worst: int, median: int) -> list[tuple[str, 
         Rank in words and position in `scores`, from the worst up.
     """
     ranked = np.argsort(np.asarray(scores, dtype=np.float64), kind="stable").tolist()
-    chosen = [("worst" if place == 0 else f"{_ordinal(place + 1)} worst", at) for place, at in enumerate(ranked[:worst])]
+    chosen = [
+        ("worst" if place == 0 else f"{_ordinal(place + 1)} worst", at) for place, at in enumerate(ranked[:worst])
+    ]
     start = max(worst, (len(ranked) - median + 1) // 2)
     return chosen + [("around the median", at) for at in ranked[start : start + median]]
 
@@ -165,8 +167,8 @@ def _draw(pair: LabelPair, name: str, counts: dict[str, int]) -> tuple[str, tupl
         return shown if bright is not None else _plain(labels)
 
     drawn = {
-        "truth": overlay_outlines(on(large_truth), large_truth, TRUTH, width=LINE),
-        "prediction": overlay_outlines(on(large_prediction), large_prediction, width=LINE),
+        "truth": _outlined(on(large_truth), large_truth, np.array(TRUTH)),
+        "prediction": _outlined(on(large_prediction), large_prediction, colored_labels(large_prediction)),
         "errors": error_map(on((large_truth > 0) | (large_prediction > 0)), large_truth, large_prediction, errors),
     }
     alts = {
@@ -179,6 +181,11 @@ def _draw(pair: LabelPair, name: str, counts: dict[str, int]) -> tuple[str, tupl
         Picture(kind, alts[kind], encode(picture), picture.shape[1], picture.shape[0])
         for kind, picture in drawn.items()
     )
+
+
+def _outlined(picture: np.ndarray, labels: np.ndarray, colors: np.ndarray) -> np.ndarray:
+    """Nuclei outlined in one colour, (3,), or in those of a picture, (H, W, 3)."""
+    return np.where(outline(labels, LINE)[..., None], colors, picture).astype(np.uint8)
 
 
 def _plain(labels: np.ndarray) -> np.ndarray:

@@ -20,9 +20,7 @@ from nucleus.evaluation.matching import IOU_THRESHOLDS
 from nucleus.evaluation.threshold import RankedNuclei
 
 
-def precision_recall(
-    images: Sequence[RankedNuclei], iou_threshold: float
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def precision_recall(images: Sequence[RankedNuclei], iou_threshold: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Precision and recall at every score, from the highest down; nuclei of one score come in together.
 
     Args:
