@@ -60,9 +60,11 @@ def add_nucleus_config(cfg: CfgNode) -> None:
     cfg.SOLVER.CLIP_TOTAL_NORM = 0.0  # largest 2-norm of the gradient over all parameters; 0 sets no limit
     cfg.SOLVER.EMA_DECAY = 0.0  # per step, of the averaged weights that are evaluated; 0 switches averaging off
 
-    # Detections with a lower score do not enter the label image (and so not the DSB score, F1, AJI, PQ and Dice);
-    # COCO AP sees all detections.
-    cfg.TEST.SCORE_THRESHOLD = 0.5
+    # Detections with a lower score, in [0, 1], do not enter the label image (and so not the DSB score, F1, AJI, PQ and
+    # Dice); COCO AP sees all detections. Negative: training chooses it at each evaluation on the first of DATASETS.TEST
+    # and records it with the checkpoints, evaluation and prediction use what is recorded; never chosen on a test set
+    # (nucleus/engine/score_threshold.py).
+    cfg.TEST.SCORE_THRESHOLD = -1.0
     # The best checkpoint, model_best.pth, is that of the best DSB score (image mean) on the first of DATASETS.TEST,
     # evaluated every TEST.EVAL_PERIOD steps (Detectron2's key; 0: at the end only).
     cfg.TEST.PATIENCE = 0  # evaluations without a better score after which training stops; 0 never stops

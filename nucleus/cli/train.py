@@ -20,6 +20,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config-file", required=True, metavar="FILE", help="a YAML file, such as those in configs/")
     parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint in OUTPUT_DIR")
     parser.add_argument("--eval-only", action="store_true", help="evaluate MODEL.WEIGHTS on DATASETS.TEST")
+    parser.add_argument("--choose-threshold", action="store_true", help="with --eval-only: choose the score threshold "
+                        "anew on the first of DATASETS.TEST and record it with MODEL.WEIGHTS")  # fmt: skip
     parser.add_argument("--num-gpus", type=int, default=None, help="GPUs a machine (default: 1 if any; 0: CPU)")
     parser.add_argument("--num-processes", type=int, default=1, help="processes a machine, with --num-gpus 0")
     parser.add_argument("--num-machines", type=int, default=1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 from typing import Any
 
 import torch
@@ -16,7 +17,12 @@ from nucleus.config import load_config
 from nucleus.data.catalog import register_all
 from nucleus.engine.manifest import run_manifest
 from nucleus.engine.processes import start_processes
+from nucleus.engine.score_threshold import first_threshold
 from nucleus.engine.trainer import NucleusTrainer, load_trained_weights
+from nucleus.errors import InputError
+from nucleus.modeling.score_threshold import read_score_threshold, record_score_threshold
+
+logger = logging.getLogger(__name__)
 
 
 def launch_run(args: argparse.Namespace) -> int:
@@ -35,11 +41,15 @@ def run_process(args: argparse.Namespace) -> dict[str, Any]:
     """Train or evaluate in this process; returns the scores by data set, in the first process."""
     register_all()
     cfg = setup(args)
+    check_choice(args, cfg)
     if args.eval_only:
         model = NucleusTrainer.build_model(cfg)
         load_trained_weights(model, cfg)
         with run_manifest(cfg) as entry:
-            entry["scores"] = NucleusTrainer.test(cfg, model)
+            recorded = None if args.choose_threshold else read_score_threshold(cfg.MODEL.WEIGHTS)
+            entry["scores"] = NucleusTrainer.test(cfg, model, recorded)
+            if args.choose_threshold and comm.is_main_process():
+                record_threshold(cfg, entry["scores"])
         return entry["scores"]
     trainer = NucleusTrainer(cfg)
     trainer.resume_or_load(resume=args.resume)
@@ -48,6 +58,32 @@ def run_process(args: argparse.Namespace) -> dict[str, Any]:
         if trainer.stop_reason:
             entry["outcome"] = trainer.stop_reason
     return entry["scores"]
+
+
+def check_choice(args: argparse.Namespace, cfg: CfgNode) -> None:
+    """Refuse a choice of the score threshold that could not be made.
+
+    Raises:
+        InputError: --choose-threshold without --eval-only, with TEST.SCORE_THRESHOLD set, or on a test set.
+    """
+    if not args.choose_threshold:
+        return
+    if not args.eval_only:
+        raise InputError("--choose-threshold", expected="--eval-only beside it", found="training, which always chooses")
+    if first_threshold(cfg) is not None:
+        raise InputError(
+            "--choose-threshold",
+            expected="a validation set as the first of DATASETS.TEST, and no TEST.SCORE_THRESHOLD",
+            found=f"{cfg.DATASETS.TEST[0]} and {cfg.TEST.SCORE_THRESHOLD:g}",
+        )
+
+
+def record_threshold(cfg: CfgNode, scores: dict[str, Any]) -> None:
+    """Record the score threshold that an evaluation chose with MODEL.WEIGHTS."""
+    first = cfg.DATASETS.TEST[0]
+    value = (scores if len(cfg.DATASETS.TEST) == 1 else scores[first])["threshold"]["score threshold"]
+    record_score_threshold(cfg.MODEL.WEIGHTS, {"value": value, "data set": first})
+    logger.info("Score threshold %g, chosen on %s, is recorded with %s", value, first, cfg.MODEL.WEIGHTS)
 
 
 def setup(args: argparse.Namespace) -> CfgNode:

@@ -12,7 +12,7 @@ from detectron2.checkpoint import DetectionCheckpointer
 from detectron2.config import CfgNode
 from detectron2.engine import DefaultTrainer, HookBase, create_ddp_model, hooks
 from detectron2.engine.train_loop import TrainerBase
-from detectron2.evaluation import verify_results
+from detectron2.evaluation import inference_on_dataset, print_csv_format, verify_results
 from detectron2.modeling import build_model
 from detectron2.solver.build import get_default_optimizer_params
 from detectron2.utils import comm
@@ -29,11 +29,13 @@ from nucleus.engine.evaluation_hook import LogHook, ScoreHook
 from nucleus.engine.metrics_log import trim_metrics
 from nucleus.engine.picture_hook import PictureHook
 from nucleus.engine.reseed import ReseedHook
+from nucleus.engine.score_threshold import USED, ThresholdHook, ThresholdRecord, first_threshold
 from nucleus.engine.training_step import TrainingStep, autocast_dtype
 from nucleus.engine.validation_loss import build_validation_loss
 from nucleus.errors import InputError
 from nucleus.evaluation.evaluator import NucleusEvaluator
 from nucleus.modeling.pretrained import read_weights
+from nucleus.modeling.score_threshold import DEFAULT, KEY
 
 logger = logging.getLogger(__name__)
 
@@ -77,6 +79,8 @@ class NucleusTrainer(DefaultTrainer):
         if cfg.SOLVER.EMA_DECAY:
             self.ema = build_ema(model, cfg.SOLVER.EMA_DECAY)
             self.checkpointer.add_checkpointable("ema", self.ema)
+        self.threshold_record = ThresholdRecord()
+        self.checkpointer.add_checkpointable(KEY, self.threshold_record)
         self.bare_model = model
         self.start_iter = 0
         self.max_iter = cfg.SOLVER.MAX_ITER
@@ -87,15 +91,18 @@ class NucleusTrainer(DefaultTrainer):
     def build_hooks(self) -> list[HookBase]:
         """The hooks in their order: time and weights, then evaluation, then the checkpoint that knows of both."""
         cfg, period = self.cfg, self.cfg.TEST.EVAL_PERIOD
-        score = BEST_SCORE if len(cfg.DATASETS.TEST) == 1 else f"{cfg.DATASETS.TEST[0]}/{BEST_SCORE}"
+        first = cfg.DATASETS.TEST[0]
+        prefix = "" if len(cfg.DATASETS.TEST) == 1 else f"{first}/"  # of the scores that are logged
         folders = [_evaluation_folder(cfg, name) for name in cfg.DATASETS.TEST]
-        best = BestCheckpoint(period, self.checkpointer, score)
+        best = BestCheckpoint(period, self.checkpointer, prefix + BEST_SCORE)
+        record = ThresholdHook(period, self.threshold_record, first, prefix + USED, cfg.OUTPUT_DIR)
         return [
             hooks.IterationTimer(),
             ReseedHook(cfg.SEED),
             hooks.LRScheduler(),
             *([] if self.ema is None else [EmaHook(self.ema, self.bare_model)]),
             ScoreHook(period, self._evaluate),
+            *([record] if first_threshold(cfg) is None else []),
             *([PictureHook(period, folders)] if cfg.TEST.PANELS else []),
             *([build_validation_loss(cfg, self.evaluated_model)] if cfg.TEST.LOSS_IMAGES else []),
             best,
@@ -178,15 +185,40 @@ class NucleusTrainer(DefaultTrainer):
         return build_test_loader(cfg, dataset_name)
 
     @classmethod
-    def build_evaluator(cls, cfg: CfgNode, dataset_name: str) -> NucleusEvaluator:
-        """All scores of a data set, written to OUTPUT_DIR/evaluation/DATASET."""
+    def build_evaluator(
+        cls, cfg: CfgNode, dataset_name: str, score_threshold: float | None = DEFAULT
+    ) -> NucleusEvaluator:
+        """All scores of a data set, written to OUTPUT_DIR/evaluation/DATASET; None chooses the threshold there."""
         return NucleusEvaluator(
             dataset_name,
             _evaluation_folder(cfg, dataset_name),
-            score_threshold=cfg.TEST.SCORE_THRESHOLD,
+            score_threshold=score_threshold,
             max_detections=cfg.TEST.DETECTIONS_PER_IMAGE,
             panels=cfg.TEST.PANELS,
         )
+
+    @classmethod
+    def test(cls, cfg: CfgNode, model: nn.Module, recorded_threshold: float | None = None) -> dict[str, Any]:
+        """Evaluate a model on DATASETS.TEST; the score threshold of the first holds for all.
+
+        Args:
+            cfg: of the data sets and the evaluation.
+            model: with its weights.
+            recorded_threshold: with the weights, if any is; see `nucleus.engine.score_threshold`.
+
+        Returns:
+            The scores of the one data set, or those of several by name; empty in all processes but the first.
+        """
+        threshold = first_threshold(cfg, recorded_threshold)
+        results = {}
+        for name in cfg.DATASETS.TEST:
+            evaluator = cls.build_evaluator(cfg, name, threshold)
+            results[name] = inference_on_dataset(model, cls.build_test_loader(cfg, name), evaluator)
+            threshold = comm.all_gather(evaluator.score_threshold)[0]  # the first process knows what was chosen
+            if _first():
+                logger.info("Scores of %s as Detectron2 prints them:", name)
+                print_csv_format(results[name])
+        return next(iter(results.values())) if len(results) == 1 else results
 
     @classmethod
     def build_optimizer(cls, cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:

@@ -23,10 +23,13 @@ from nucleus.evaluation.image_scores import INSTANCE_SCORES, SEED_PROTOCOL_SCORE
 from nucleus.evaluation.panels import error_panel, worst_to_best
 from nucleus.evaluation.summary import OVERALL, ScoredImage, Summary, by_modality, summarize
 from nucleus.evaluation.table import AGGREGATIONS, format_table, write_scores
+from nucleus.evaluation.threshold import RankedNuclei, choose_threshold, is_test_set, rank_nuclei
+from nucleus.evaluation.threshold_files import CURVE_FILES, write_curve
 from nucleus.formats.atomic import atomic_write
 from nucleus.formats.coco import NUCLEUS, read_coco
 from nucleus.masks.box_masks import BoxMasks
 from nucleus.masks.mask_stack import box_masks_from_stack
+from nucleus.masks.overlap import overlap_table
 from nucleus.masks.resolve_overlaps import MIN_KEPT, label_image_from_box_masks, label_image_from_scored
 from nucleus.masks.rle import coco_area, label_image_from_coco
 from nucleus.visualization.panel import save_panels
@@ -37,11 +40,18 @@ NAMED_AT_MOST = 10  # images in an error message
 
 
 @dataclass(frozen=True)
+class Processed:
+    """What is kept of one image: its detections as COCO results, and what the curve over score thresholds needs."""
+
+    results: list[dict[str, Any]]
+    ranked: RankedNuclei
+
+
+@dataclass(frozen=True)
 class Evaluated:
-    """What is kept of one image: its counts, its detections as COCO results, and how many of them were dropped."""
+    """One image at the score threshold: its counts, and how many detections were dropped as parts of others."""
 
     scores: ImageScores
-    results: list[dict[str, Any]]
     dropped: int
 
 
@@ -49,19 +59,24 @@ class NucleusEvaluator(DatasetEvaluator):
     """Scores a data set that is registered with a COCO file.
 
     The label-image scores see the detections at or above the score threshold, each pixel owned by the highest-scored
-    one; COCO AP sees all detections. Each image is reduced to its counts and RLEs when it is processed, so that memory
-    does not grow with pixels. In a distributed run every process calls `evaluate`; the first one has the result.
+    one; COCO AP sees all detections. Each image is reduced to RLEs when it is processed, so that memory does not grow
+    with pixels. In a distributed run every process calls `evaluate`; the first one has the result.
 
     Args:
         dataset_name: a name in MetadataCatalog that has `json_file`.
-        output_dir: gets scores.json, scores.csv, images.csv, coco_instances_results.json; None writes nothing.
-        score_threshold: lowest score, in [0, 1], of a detection that becomes a nucleus.
+        output_dir: gets scores.json, scores.csv, images.csv, coco_instances_results.json, and the scores against the
+            score threshold as threshold.csv and threshold.png; None writes nothing.
+        score_threshold: lowest score, in [0, 1], of a detection that becomes a nucleus; None chooses it on this data
+            set (see `nucleus.evaluation.threshold`), which then is no test set.
         max_detections: highest-scored detections of an image that count for COCO AP.
         min_kept: see `nucleus.masks.resolve_overlaps`.
         panels: how many images, from the worst to the best, are drawn in panels.png.
 
+    Attributes:
+        score_threshold: as given, or, after `evaluate` in the first process, as chosen.
+
     Raises:
-        InputError: the data set has no COCO file, or it cannot be read.
+        InputError: the data set has no COCO file, or it cannot be read; or a threshold is to be chosen on a test set.
     """
 
     def __init__(
@@ -69,7 +84,7 @@ class NucleusEvaluator(DatasetEvaluator):
         dataset_name: str,
         output_dir: str | os.PathLike[str] | None = None,
         *,
-        score_threshold: float = 0.5,
+        score_threshold: float | None = 0.5,
         max_detections: int = 1000,
         min_kept: float = MIN_KEPT,
         panels: int = 0,
@@ -78,6 +93,11 @@ class NucleusEvaluator(DatasetEvaluator):
         if json_file is None:
             raise InputError(dataset_name, expected="a data set registered with a COCO file", found="none",
                              remedy="Register it with nucleus.data.catalog.register.")  # fmt: skip
+        self.choose = score_threshold is None
+        if self.choose and not may_choose_threshold(dataset_name):
+            raise InputError(dataset_name, expected="a data set to choose the score threshold on",
+                             found="a test set, by its name or that of its file",
+                             remedy="Choose it on a validation set, or set TEST.SCORE_THRESHOLD.")  # fmt: skip
         self.dataset_name = dataset_name
         self.json_file = json_file
         self.output_dir = None if output_dir is None else Path(output_dir)
@@ -97,10 +117,10 @@ class NucleusEvaluator(DatasetEvaluator):
 
     def reset(self) -> None:
         """Forget all images."""
-        self._evaluated: dict[int, Evaluated] = {}
+        self._processed: dict[int, Processed] = {}
 
     def process(self, inputs: Sequence[Mapping[str, Any]], outputs: Sequence[Mapping[str, Any]]) -> None:
-        """Score a batch.
+        """Take a batch in.
 
         Args:
             inputs: Detectron2's records; `image_id` says which image of the COCO file each is.
@@ -115,9 +135,9 @@ class NucleusEvaluator(DatasetEvaluator):
             if image_id not in self._images:
                 raise InputError(self.json_file, expected=f"an image with id {image_id}", found="no such id",
                                  remedy="Load the images from the same data set that is evaluated.")  # fmt: skip
-            self._evaluated[image_id] = self._evaluate_image(image_id, output["instances"].to("cpu"))
+            self._processed[image_id] = self._process_image(image_id, output["instances"].to("cpu"))
 
-    def _evaluate_image(self, image_id: int, instances: Instances) -> Evaluated:
+    def _process_image(self, image_id: int, instances: Instances) -> Processed:
         image = self._images[image_id]
         size = (image["height"], image["width"])
         if not instances.has("pred_masks"):
@@ -127,13 +147,11 @@ class NucleusEvaluator(DatasetEvaluator):
             raise InputError(image["file_name"], expected=f"masks of {size[0]} x {size[1]} pixels, as in the data set",
                              found=f"{instances.image_size[0]} x {instances.image_size[1]}")  # fmt: skip
         boxes = instances.pred_boxes.tensor.numpy().astype(np.float64)
-        scores = instances.scores.tolist()
+        scores = instances.scores.numpy().astype(np.float64)
         masks = instances.pred_masks
         if not isinstance(masks, BoxMasks):
             masks = box_masks_from_stack(np.asarray(masks, dtype=bool).reshape(-1, *size), boxes)
-        predicted, _, dropped = label_image_from_box_masks(
-            masks, scores, score_threshold=self.score_threshold, min_kept=self.min_kept
-        )
+        drawn, kept, _ = label_image_from_box_masks(masks, scores, min_kept=self.min_kept)
         results = [
             {
                 "image_id": image_id,
@@ -142,40 +160,60 @@ class NucleusEvaluator(DatasetEvaluator):
                 "score": score,
                 "segmentation": rle,
             }
-            for (left, top, right, bottom), score, rle in zip(boxes.tolist(), scores, masks.encode(), strict=True)
+            for (left, top, right, bottom), score, rle in zip(
+                boxes.tolist(), scores.tolist(), masks.encode(), strict=True
+            )
         ]
         truth = label_image_from_coco(self._truth_rles[image_id], *size)
-        return Evaluated(score_image(truth, predicted), results, dropped)
+        return Processed(results, rank_nuclei(overlap_table(truth, drawn), scores[kept]))
 
-    def _label_image(
-        self, rles: Sequence[dict[str, Any]], scores: Sequence[float], size: tuple[int, int]
-    ) -> tuple[np.ndarray, int]:
-        return label_image_from_scored(
-            rles, scores, *size, score_threshold=self.score_threshold, min_kept=self.min_kept
+    def _label_images(
+        self, image_id: int, results: Sequence[Mapping[str, Any]], threshold: float
+    ) -> tuple[np.ndarray, np.ndarray, int]:
+        """Truth and prediction of one image, and how many detections were dropped as parts of others."""
+        size = (self._images[image_id]["height"], self._images[image_id]["width"])
+        rles, scores = [one["segmentation"] for one in results], [one["score"] for one in results]
+        predicted, dropped = label_image_from_scored(
+            rles, scores, *size, score_threshold=threshold, min_kept=self.min_kept
         )
+        return label_image_from_coco(self._truth_rles[image_id], *size), predicted, dropped
 
     def evaluate(self) -> OrderedDict[str, dict[str, float]]:
         """Bring the images of all processes together, log the table and write the files.
 
         Returns:
             In the first process "nucleus", "seed_protocol", "coco_bbox" and "coco_segm", each with scores in [0, 1] by
-            name (NaN where one is undefined); in the others nothing.
+            name (NaN where one is undefined), and "threshold", the score threshold; in the others nothing.
 
         Raises:
             InputError: images of the data set were not processed.
         """
         comm.synchronize()
-        gathered = comm.gather(self._evaluated)
+        gathered = comm.gather(self._processed)
         if not comm.is_main_process():
             return OrderedDict()
-        evaluated = {image_id: one for part in gathered for image_id, one in part.items()}  # samplers may repeat images
-        self._check_complete(evaluated)
+        processed = {image_id: one for part in gathered for image_id, one in part.items()}  # samplers may repeat images
+        self._check_complete(processed)
 
+        ranked = [processed[image_id].ranked for image_id in self._images]
+        if self.choose:
+            self.score_threshold = choose_threshold(ranked)
+            logger.info("Score threshold chosen on %s: %.2f", self.dataset_name, self.score_threshold)
+        assert self.score_threshold is not None
+        evaluated = {
+            image_id: self._evaluate_image(image_id, processed[image_id].results, self.score_threshold)
+            for image_id in self._images
+        }
         scored = [
-            ScoredImage(image["file_name"], image.get("modality") or "unknown", evaluated[image_id].scores)
+            ScoredImage(
+                image["file_name"],
+                image.get("modality") or "unknown",
+                evaluated[image_id].scores,
+                image.get("group") or "",
+            )
             for image_id, image in self._images.items()
         ]
-        results = [result for image_id in self._images for result in evaluated[image_id].results]
+        results = [result for image_id in self._images for result in processed[image_id].results]
         coco_ap = self._coco_average_precision(results, [image.modality for image in scored])
         coco_columns = {group: coco_ap["bbox"][group] | coco_ap["segm"][group] for group in coco_ap["bbox"]}
         summaries = summarize(scored, coco_columns)
@@ -184,18 +222,25 @@ class NucleusEvaluator(DatasetEvaluator):
                     self.dataset_name, self.score_threshold, dropped, format_table(summaries))  # fmt: skip
         if self.output_dir is not None:
             self._write(scored, summaries, results, dropped)
+            modalities = [image.modality for image in scored]
+            write_curve(self.output_dir, ranked, modalities, self.score_threshold, self.dataset_name)
             if self.panels:
-                self._draw(evaluated)
+                self._draw(scored, processed, self.score_threshold)
         overall = summaries[OVERALL]
         return OrderedDict(
             nucleus=_flat(overall, INSTANCE_SCORES),
             seed_protocol=_flat(overall, SEED_PROTOCOL_SCORES),
             coco_bbox=coco_ap["bbox"][OVERALL],
             coco_segm=coco_ap["segm"][OVERALL],
+            threshold={"score threshold": self.score_threshold},
         )
 
-    def _check_complete(self, evaluated: Mapping[int, Evaluated]) -> None:
-        missing = [image["file_name"] for image_id, image in self._images.items() if image_id not in evaluated]
+    def _evaluate_image(self, image_id: int, results: Sequence[Mapping[str, Any]], threshold: float) -> Evaluated:
+        truth, predicted, dropped = self._label_images(image_id, results, threshold)
+        return Evaluated(score_image(truth, predicted), dropped)
+
+    def _check_complete(self, processed: Mapping[int, Processed]) -> None:
+        missing = [image["file_name"] for image_id, image in self._images.items() if image_id not in processed]
         if missing or not self._images:
             named = ", ".join(missing[:NAMED_AT_MOST]) + (" ..." if len(missing) > NAMED_AT_MOST else "")
             raise InputError(self.json_file, expected=f"predictions for all {len(self._images)} images (at least one)",
@@ -225,6 +270,7 @@ class NucleusEvaluator(DatasetEvaluator):
         settings = {
             "data set": self.dataset_name,
             "score threshold": self.score_threshold,
+            **({"score threshold chosen on": self.dataset_name} if self.choose else {}),
             "detections counted by COCO AP at most": self.max_detections,
             "detections": len(results),
             "detections dropped as parts of others": dropped,
@@ -233,24 +279,28 @@ class NucleusEvaluator(DatasetEvaluator):
         write_scores(self.output_dir, scored, summaries, settings)
         with atomic_write(self.output_dir / "coco_instances_results.json") as temporary:
             temporary.write_text(json.dumps(results), encoding="utf-8")
-        logger.info("Written to %s: scores.json, scores.csv, images.csv, coco_instances_results.json", self.output_dir)
+        logger.info("Written to %s: scores.json, scores.csv, images.csv, coco_instances_results.json, %s",
+                    self.output_dir, ", ".join(CURVE_FILES))  # fmt: skip
 
-    def _draw(self, evaluated: Mapping[int, Evaluated]) -> None:
+    def _draw(self, scored: Sequence[ScoredImage], processed: Mapping[int, Processed], threshold: float) -> None:
         assert self.output_dir is not None
         root = Path(MetadataCatalog.get(self.dataset_name).image_root)
         ids = list(self._images)
         drawn = []
-        for position in worst_to_best([evaluated[image_id].scores.objects.dsb_score for image_id in ids], self.panels):
+        for position in worst_to_best([image.scores.objects.dsb_score for image in scored], self.panels):
             image = self._images[ids[position]]
-            size = (image["height"], image["width"])
-            results = evaluated[ids[position]].results
-            truth = label_image_from_coco(self._truth_rles[ids[position]], *size)
-            predicted, _ = self._label_image([r["segmentation"] for r in results], [r["score"] for r in results], size)
+            truth, predicted, _ = self._label_images(ids[position], processed[ids[position]].results, threshold)
             name = f"{Path(image['file_name']).stem[:16]} ({image.get('modality') or 'unknown'})"
             drawn.append(error_panel(root / image["file_name"], truth, predicted, name))
         title = f"{self.dataset_name}, from the worst image to the best"
         path = save_panels(self.output_dir / "panels.png", drawn, title)
         logger.info("Pictures of %d images: %s", len(drawn), path)
+
+
+def may_choose_threshold(dataset_name: str) -> bool:
+    """Whether a score threshold may be chosen on a data set: not if its name or that of its file is of a test set."""
+    json_file = MetadataCatalog.get(dataset_name).get("json_file") or ""
+    return not (is_test_set(dataset_name) or is_test_set(Path(json_file).stem))
 
 
 def _as_nucleus(annotation: Mapping[str, Any]) -> dict[str, Any]:

@@ -87,7 +87,7 @@ def test_perfect_predictions(json_file, tmp_path, caplog):
     process_all(evaluator)
     with caplog.at_level(logging.INFO, logger="nucleus"):
         results = evaluator.evaluate()
-    assert list(results) == ["nucleus", "seed_protocol", "coco_bbox", "coco_segm"]
+    assert list(results) == ["nucleus", "seed_protocol", "coco_bbox", "coco_segm", "threshold"]
     assert set(results["nucleus"].values()) == set(results["seed_protocol"].values()) == {1.0}
     assert {f"DSB score ({kind})" for kind in ("image mean", "pooled")} < set(results["nucleus"])
     assert results["coco_segm"]["COCO AP (masks)"] == pytest.approx(1)
@@ -96,7 +96,7 @@ def test_perfect_predictions(json_file, tmp_path, caplog):
     assert "DSB score" in caplog.text
     assert "small" in caplog.text
     assert {path.name for path in (tmp_path / "scores").iterdir()} == {
-        "scores.json", "scores.csv", "images.csv", "coco_instances_results.json"
+        "scores.json", "scores.csv", "images.csv", "coco_instances_results.json", "threshold.csv", "threshold.png"
     }  # fmt: skip
     print_csv_format(results)  # Detectron2's own printing takes the result as it is
 
