@@ -1,0 +1,282 @@
+"""One way to read any image: open it, look at its size, read regions of it.
+
+Small files are decoded as they are opened. Of large TIFF and OME-Zarr files, only what a region needs is read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+
+from nucleus.errors import InputError
+from nucleus.formats.ome_zarr import is_zarr, open_ome_zarr
+from nucleus.formats.raster import read_raster
+from nucleus.formats.rescale import Rescale
+from nucleus.formats.stored import PixelSize, Stored
+from nucleus.formats.tiff import broken, open_tiff
+
+TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+IMAGE_SUFFIXES = (
+    ".png", ".jpg", ".jpeg", ".webp", ".bmp",
+    ".tif", ".tiff", ".btf", ".tf8", ".lsm", ".svs", ".ndpi", ".scn", ".qptiff", ".bif", ".zarr",
+)  # fmt: skip
+WHOLE = 1 << 26  # values; of an image with more, the black and white points are those of a sample
+SAMPLE_BANDS, SAMPLE_ROWS = 64, 32
+SAMPLE = 1 << 24  # values
+CHOICES = (1, 3)  # how many channels make a picture: grey or RGB
+
+
+class ImageSource:
+    """An image of which regions are read: (H, W) grey or (H, W, 3) RGB, in the type that is stored.
+
+    Args:
+        stored: the opened file or array.
+        name: of the file, for errors.
+        channels: numbers from 0, or names: one for grey, three for red, green and blue. None for an image that has
+            grey or RGB alone; an alpha channel is dropped.
+        page: which image of a stack (all axes but rows, columns and channels, the last one fastest), from 0; None for
+            an image that is no stack.
+
+    Raises:
+        InputError: the image has several channels or pages and none is chosen, or not the chosen ones; its values are
+            no numbers.
+
+    Attributes:
+        shape: (H, W) or (H, W, 3).
+        dtype: of the values, native byte order.
+        pixel_size_um: height and width of a pixel in micrometres, or None if unknown.
+        channel_names: of the channels chosen; empty if unknown.
+    """
+
+    def __init__(
+        self,
+        stored: Stored,
+        name: str,
+        *,
+        channels: Sequence[int | str] | None = None,
+        page: int | None = None,
+    ) -> None:
+        self.name = name
+        self.pixel_size_um: PixelSize | None = stored.pixel_size_um
+        self._stored = stored
+        self._axis = next((letter for letter in "SC" if letter in stored.axes), None)
+        self._channels = self._choose_channels(channels)
+        self._page = self._choose_page(page)
+        names = stored.channel_names
+        self.channel_names = tuple(names[one] for one in self._channels if one < len(names))
+        example = stored.convert(np.zeros((1, 1), dtype=stored.pixels.dtype))
+        self.dtype = example.dtype.newbyteorder("=")
+        if self.dtype.kind not in "buif":
+            raise InputError(name, expected="numbers", found=f"{self.dtype}", remedy="Save it with 8 or 16 bits.")
+        height, width = (int(stored.pixels.shape[stored.axes.index(axis)]) for axis in "YX")
+        self.shape: tuple[int, ...] = (
+            (height, width, 3) if len(self._channels) == 3 or example.ndim == 3 else (height, width)
+        )
+
+    def _length(self, axis: str | None) -> int:
+        return int(self._stored.pixels.shape[self._stored.axes.index(axis)]) if axis else 1
+
+    def _choose_channels(self, wanted: Sequence[int | str] | None) -> list[int]:
+        count, names = self._length(self._axis) - self._stored.has_alpha, list(self._stored.channel_names)
+        if wanted is None:
+            if self._stored.is_rgb and count >= 3:
+                return [0, 1, 2]
+            if count == 1:
+                return [0]
+            listed = f" ({', '.join(names)[:200]})" if any(names) else ""
+            raise InputError(self.name, expected="a grey or RGB image", found=f"{count} channels{listed}",
+                             remedy=f"Choose one with --channel, 0 to {count - 1}, or three for RGB.")  # fmt: skip
+        numbers = [names.index(one) if one in names else _number(one) for one in wanted]
+        if len(numbers) not in CHOICES or any(one is None or not 0 <= one < count for one in numbers):
+            known = f"0 to {count - 1}" + (f" or {', '.join(filter(None, names))}"[:200] if any(names) else "")
+            raise InputError(self.name, expected=f"one channel or three, of {known}",
+                             found=", ".join(map(str, wanted)) or "none")  # fmt: skip
+        return [one for one in numbers if one is not None]
+
+    def _choose_page(self, page: int | None) -> dict[str, int]:
+        """Where to stand on each axis of a stack."""
+        letters = [letter for letter in self._stored.axes if letter not in {"Y", "X", self._axis}]
+        lengths = [self._length(letter) for letter in letters]
+        count = int(np.prod(lengths, dtype=object)) if lengths else 1
+        if page is None and count > 1:
+            shape = " x ".join(f"{length} {letter}" for letter, length in zip(letters, lengths, strict=True))
+            raise InputError(self.name, expected="one image", found=f"a stack of {count} ({shape})",
+                             remedy=f"Choose one with --page, 0 to {count - 1}.")  # fmt: skip
+        if not 0 <= (page or 0) < count:
+            raise InputError(self.name, expected=f"a page from 0 to {count - 1}", found=f"page {page}")
+        place = np.unravel_index(page or 0, lengths) if lengths else ()
+        return {letter: int(where) for letter, where in zip(letters, place, strict=True)}
+
+    def __enter__(self) -> ImageSource:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the file; nothing can be read afterwards."""
+        self._stored.close()
+
+    def read(self, y0: int, x0: int, y1: int, x1: int) -> np.ndarray:
+        """Read a region.
+
+        Args:
+            y0: first row.
+            x0: first column.
+            y1: the row after the last one.
+            x1: the column after the last one.
+
+        Returns:
+            (y1 - y0, x1 - x0) or (y1 - y0, x1 - x0, 3), in the image's own type and native byte order.
+
+        Raises:
+            ValueError: the region is empty or leaves the image.
+            InputError: the file is damaged there.
+        """
+        height, width = self.shape[:2]
+        if not (0 <= y0 < y1 <= height and 0 <= x0 < x1 <= width):
+            raise ValueError(f"expected a region inside {height} x {width} pixels, found ({y0}, {x0}) to ({y1}, {x1})")
+        where: dict[str, int | slice] = {**self._page, "Y": slice(y0, y1), "X": slice(x0, x1)}
+        try:
+            pixels = self._stored.convert(self._slice(where))
+        except Exception as error:  # whatever the decoder of the file's compression raises
+            raise broken(Path(self.name), error) from error
+        return np.ascontiguousarray(pixels, dtype=self.dtype)
+
+    def _slice(self, where: dict[str, int | slice]) -> np.ndarray:
+        axes, pixels = self._stored.axes, self._stored.pixels
+        order = [axis for axis in axes if axis in {"Y", "X", self._axis}]
+        if self._axis is None:
+            return _in_order(np.asarray(pixels[tuple(where[axis] for axis in axes)]), order)
+        if order[-1] == self._axis:  # the samples of a pixel lie together
+            where[self._axis] = slice(None)
+            found = _in_order(np.asarray(pixels[tuple(where[axis] for axis in axes)]), order)
+            return found[..., self._channels] if len(self._channels) > 1 else found[..., self._channels[0]]
+        planes = []
+        for channel in self._channels:
+            where[self._axis] = channel
+            plane = np.asarray(pixels[tuple(where[axis] for axis in axes)])
+            planes.append(_in_order(plane, [axis for axis in order if axis != self._axis]))
+        return np.stack(planes, axis=-1) if len(planes) > 1 else planes[0]
+
+    def read_all(self) -> np.ndarray:
+        """Read the whole image: (H, W) or (H, W, 3)."""
+        return self.read(0, 0, *self.shape[:2])
+
+    @cached_property
+    def rescale(self) -> Rescale:
+        """The map to 8 bits, from the percentiles of the whole image, worked out once: all tiles use the same.
+
+        Of an image with more than 67 million values, they are those of a sample: 64 bands of 32 rows, evenly spread
+        from top to bottom, thinned to every n-th column.
+        """
+        height, width = self.shape[:2]
+        if self.dtype == np.uint8:
+            return Rescale(0.0, 255.0)
+        if np.prod(self.shape, dtype=object) <= WHOLE:
+            return Rescale.of(self.read_all())
+        step = max(1, SAMPLE_BANDS * SAMPLE_ROWS * width // SAMPLE)
+        tops = np.unique(np.linspace(0, max(height - SAMPLE_ROWS, 0), SAMPLE_BANDS).astype(int)).tolist()
+        bands = [self.read(top, 0, min(top + SAMPLE_ROWS, height), width)[:, ::step] for top in tops]
+        return Rescale.of(np.concatenate(bands))
+
+    def read_rgb8(self, y0: int, x0: int, y1: int, x1: int) -> np.ndarray:
+        """Read a region as 8-bit RGB, scaled as the whole image is: uint8 (y1 - y0, x1 - x0, 3)."""
+        return self.rescale(self.read(y0, x0, y1, x1))
+
+
+def _number(value: int | str) -> int | None:
+    if isinstance(value, str):
+        return int(value) if value.isascii() and value.isdigit() else None
+    return int(value)
+
+
+def _in_order(pixels: np.ndarray, order: list[str]) -> np.ndarray:
+    """Bring the axes to rows, columns and then channels."""
+    wanted = sorted(order, key=lambda axis: {"Y": 0, "X": 1}.get(axis, 2))
+    return pixels.transpose([order.index(axis) for axis in wanted])
+
+
+def open_image(
+    path: str | Path,
+    *,
+    channels: Sequence[int | str] | None = None,
+    page: int | None = None,
+    series: int | None = None,
+    level: int = 0,
+) -> ImageSource:
+    """Open an image file, whatever its format; which one it is, its first bytes say, not its name.
+
+    Args:
+        path: PNG, JPEG, WebP, BMP, TIFF (also OME-TIFF, BigTIFF, SVS, NDPI and other slides), or an OME-Zarr folder.
+        channels: see `ImageSource`.
+        page: see `ImageSource`.
+        series: which image of a file with several, from 0.
+        level: of a pyramid, 0 the full size.
+
+    Returns:
+        The image. Close it, or use it in a `with` statement.
+
+    Raises:
+        InputError: the file is missing, broken, of another format, too large to be decoded, or a choice is missing or
+            impossible.
+    """
+    path = Path(path)
+    if path.is_dir():
+        if not is_zarr(path):
+            raise InputError(path, expected="an image file or an OME-Zarr folder", found="another folder")
+        stored = open_ome_zarr(path, series, level)
+    elif _begins_as_tiff(path):
+        stored = open_tiff(path, series, level)
+    else:
+        if (series or 0) != 0 or level != 0:
+            raise InputError(path, expected="series 0 and level 0 of a file with one image",
+                             found=f"series {series}, level {level}")  # fmt: skip
+        pixels, pixel_size = read_raster(path)
+        stored = _of_array(pixels, pixel_size)
+    try:
+        return ImageSource(stored, str(path), channels=channels, page=page)
+    except InputError:
+        stored.close()
+        raise
+
+
+def open_array(
+    pixels: np.ndarray, *, channels: Sequence[int | str] | None = None, pixel_size_um: PixelSize | None = None
+) -> ImageSource:
+    """Treat an array as an image.
+
+    Args:
+        pixels: numbers, (H, W), or (H, W, C) with the channels last: 1 grey, 3 RGB, 4 RGBA, others by choice.
+        channels: see `ImageSource`.
+        pixel_size_um: height and width of a pixel in micrometres.
+
+    Returns:
+        The image; the array is not copied.
+
+    Raises:
+        InputError: the array is of another shape or type, or has several channels and none is chosen.
+    """
+    if pixels.ndim not in (2, 3) or pixels.size == 0:
+        raise InputError("array", expected="an image (H, W) or (H, W, C)", found=f"an array of shape {pixels.shape}")
+    return ImageSource(_of_array(pixels, pixel_size_um), "array", channels=channels)
+
+
+def _of_array(pixels: np.ndarray, pixel_size: PixelSize | None) -> Stored:
+    if pixels.ndim == 2:
+        return Stored(pixels, "YX", pixel_size_um=pixel_size)
+    return Stored(pixels, "YXS", is_rgb=pixels.shape[2] in (3, 4), pixel_size_um=pixel_size)
+
+
+def _begins_as_tiff(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return file.read(4) in TIFF_MAGIC
+    except OSError as error:
+        raise InputError(path, expected="a readable image file", found=error.strerror or str(error)) from error

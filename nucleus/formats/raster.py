@@ -1,0 +1,82 @@
+"""PNG, JPEG, WebP and BMP, 8 or 16 bit, decoded as they are stored.
+
+The orientation tag of a photograph is not followed: Fiji, QuPath, napari and scikit-image show the pixels as stored,
+and the label image has to lie over them.
+"""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+import cv2
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from nucleus.errors import InputError
+from nucleus.formats.stored import PixelSize, plausible
+
+UM_PER_INCH = 25_400
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "MPO", "DIB")  # Pillow's names; MPO is the JPEG of some phones
+ANIMATED = ("PNG", "WEBP")
+
+
+def read_raster(path: Path) -> tuple[np.ndarray, PixelSize | None]:
+    """Decode a whole file.
+
+    Args:
+        path: a PNG, JPEG, WebP or BMP file.
+
+    Returns:
+        uint8 or uint16, (H, W) for grey, (H, W, 3) for RGB or (H, W, 4) for RGBA (also of grey with alpha), palettes
+        resolved; and the size of a pixel in micrometres if the file has one of at most 10.
+
+    Raises:
+        InputError: the file is missing, broken, of another format, an animation, or declares more than 178 million
+            pixels.
+    """
+    pixel_size = _check_header(path)
+    pixels = cv2.imdecode(np.frombuffer(path.read_bytes(), dtype=np.uint8), cv2.IMREAD_UNCHANGED)
+    if pixels is None:
+        raise _undecodable(path)
+    if pixels.ndim == 3 and pixels.shape[2] > 2:
+        pixels = pixels[..., [2, 1, 0, *range(3, pixels.shape[2])]]  # OpenCV's BGR(A)
+    return pixels, pixel_size
+
+
+def _undecodable(path: Path) -> InputError:
+    return InputError(
+        path,
+        expected="a whole PNG, JPEG, TIFF, WebP or BMP image",
+        found="a file that cannot be decoded",
+        remedy="The file may be truncated: copy or download it again.",
+    )
+
+
+def _check_header(path: Path) -> PixelSize | None:
+    """Refuse what must not be decoded, before it is."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # from half of the limit on
+            with Image.open(path) as image:
+                kind, frames, dots_per_inch = image.format, getattr(image, "n_frames", 1), image.info.get("dpi")
+    except Image.DecompressionBombError as error:
+        raise InputError(path, expected="at most 178 million pixels in a file decoded at once", found="more",
+                         remedy="Save it as a tiled TIFF, which is read in parts.") from error  # fmt: skip
+    except UnidentifiedImageError as error:
+        raise _undecodable(path) from error
+    except OSError as error:
+        if error.errno is None:  # Pillow's own: the header breaks off
+            raise _undecodable(path) from error
+        raise InputError(path, expected="a readable image file", found=error.strerror or str(error)) from error
+    except (ValueError, SyntaxError) as error:
+        raise _undecodable(path) from error
+    if kind not in FORMATS:
+        raise InputError(path, expected="a PNG, JPEG, TIFF, WebP or BMP image", found=f"a {kind} file",
+                         remedy="Save it as PNG or TIFF.")  # fmt: skip
+    if frames > 1 and kind in ANIMATED:
+        raise InputError(path, expected="one image", found=f"an animation of {frames}",
+                         remedy="Save one frame of it as PNG.")  # fmt: skip
+    if not dots_per_inch or min(dots_per_inch) <= 0:
+        return None
+    return plausible(UM_PER_INCH / float(dots_per_inch[1]), UM_PER_INCH / float(dots_per_inch[0]))

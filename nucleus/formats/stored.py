@@ -1,0 +1,56 @@
+"""An image file opened but not read: what the readers of single formats hand to `nucleus.formats.image_source`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+PixelSize = tuple[float, float]  # height and width of a pixel in micrometres
+
+LARGEST_CHUNK = 1 << 30  # bytes that one tile or strip may take decoded
+MOST_PIXELS = 1 << 36  # of a declared plane; no slide has them, so that the file is broken or hostile
+
+# A printer's 300 dots per inch are 85 micrometres a pixel. What image programs put in by default is no pixel size.
+COARSEST_UM = 10.0
+
+
+def _as_stored(pixels: np.ndarray) -> np.ndarray:
+    return pixels
+
+
+def _nothing() -> None:
+    return None
+
+
+@dataclass(frozen=True)
+class Stored:
+    """One image in one file.
+
+    Attributes:
+        pixels: array, memory map or zarr array with an axis for each letter of `axes`; slicing it reads.
+        axes: Y and X; C (channels) or S (samples of a pixel) if there are any; other letters for stacks.
+        is_rgb: the channels are red, green, blue and perhaps alpha.
+        has_alpha: the last channel is alpha.
+        channel_names: as the file has them; may be empty.
+        pixel_size_um: (height, width) in micrometres, or None where the file does not say.
+        convert: what makes intensities or RGB of the values read (a palette, inverted greys).
+        close: lets go of the file.
+    """
+
+    pixels: Any
+    axes: str
+    is_rgb: bool = False
+    has_alpha: bool = False
+    channel_names: tuple[str, ...] = ()
+    pixel_size_um: PixelSize | None = None
+    convert: Callable[[np.ndarray], np.ndarray] = _as_stored
+    close: Callable[[], None] = _nothing
+
+
+def plausible(height_um: float, width_um: float) -> PixelSize | None:
+    """A pixel size read from resolution tags, or None where it is a printer's and not a microscope's."""
+    sizes = (float(height_um), float(width_um))
+    return sizes if all(0 < size <= COARSEST_UM for size in sizes) else None
