@@ -1,0 +1,175 @@
+"""Detectron2's GeneralizedRCNN with the end of inference made for hundreds of small masks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from detectron2.config import CfgNode
+from detectron2.modeling import META_ARCH_REGISTRY, GeneralizedRCNN
+from detectron2.structures import Boxes, Instances
+from torch.nn import functional as F
+
+from nucleus.errors import InputError
+from nucleus.masks.box_masks import BoxMasks
+from nucleus.masks.paste import paste_masks, pixels_touched
+
+
+@META_ARCH_REGISTRY.register()
+class NucleusRCNN(GeneralizedRCNN):
+    """GeneralizedRCNN whose predictions have BoxMasks for `pred_masks`, and lie on the host.
+
+    Network, parameter names and training are those of GeneralizedRCNN; a checkpoint of one loads into the other.
+    Boxes, scores and classes are the same. Masks are, too, but for pixels whose probability is on the threshold to
+    within the rounding of float32; they are pasted inside their boxes only, so that memory grows with the image and not
+    with N x H x W. On a GPU the host waits twice a batch: for the boxes, and for the masks in one buffer.
+    """
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
+        """As GeneralizedRCNN.
+
+        Raises:
+            InputError: the model predicts keypoints, too.
+        """
+        if cfg.MODEL.KEYPOINT_ON:
+            raise InputError("MODEL.KEYPOINT_ON", expected="False", found="True",
+                             remedy='Set MODEL.META_ARCHITECTURE "GeneralizedRCNN".')  # fmt: skip
+        return super().from_config(cfg)
+
+    def inference(
+        self,
+        batched_inputs: list[dict[str, Any]],
+        detected_instances: list[Instances] | None = None,
+        do_postprocess: bool = True,
+    ) -> list[Any]:
+        """As GeneralizedRCNN.
+
+        Returns:
+            One {"instances": Instances} an image, of its size "height" x "width", with pred_boxes (XYXY, pixels),
+            scores, pred_classes and, with MODEL.MASK_ON, pred_masks (BoxMasks), all on the host. Without
+            `do_postprocess` the raw Instances, as GeneralizedRCNN gives them.
+        """
+        results = super().inference(batched_inputs, detected_instances, do_postprocess=False)
+        if not do_postprocess:
+            return results
+        return [{"instances": found} for found in postprocess(results, batched_inputs)]
+
+
+def postprocess(results: Sequence[Instances], records: Sequence[Mapping[str, Any]]) -> list[Instances]:
+    """Bring raw detections to the size of their images: Detectron2's `detector_postprocess` for a batch.
+
+    Args:
+        results: raw detections of each image, on any device, of the size at which the network saw it; pred_masks are
+            probabilities (N, 1, M, M).
+        records: "height" and "width" of each image in pixels; without them the size stays.
+
+    Returns:
+        Instances on the host, as `NucleusRCNN.inference` says. Boxes that have no extent inside the image are left out.
+    """
+    sizes = [
+        (record.get("height", found.image_size[0]), record.get("width", found.image_size[1]))
+        for found, record in zip(results, records, strict=True)
+    ]
+    counts = [len(found) for found in results]
+    # One copy for the whole batch. A float32 holds any number of classes that there could be.
+    columns = [(found.pred_boxes.tensor, found.scores[:, None], found.pred_classes[:, None]) for found in results]
+    table = torch.cat([torch.cat([column.float() for column in one], dim=1) for one in columns]).cpu()
+    found_in = [
+        _to_image(part, found.image_size, size)
+        for part, found, size in zip(table.split(counts), results, sizes, strict=True)
+    ]
+    if all(found.has("pred_masks") for found in results):
+        probabilities = [found.pred_masks[:, 0] for found in results]
+        boxes = [found.pred_boxes.tensor for found in found_in]
+        on_host = all(part.device.type == "cpu" for part in probabilities)
+        paste = paste_on_host if on_host else paste_on_device
+        for found, masks in zip(found_in, paste(probabilities, boxes, sizes), strict=True):
+            found.pred_masks = masks
+    nonempty = [found.pred_boxes.nonempty() for found in found_in]
+    return [found if keep.all() else found[keep] for found, keep in zip(found_in, nonempty, strict=True)]
+
+
+def _to_image(table: torch.Tensor, seen: tuple[int, int], size: tuple[int, int]) -> Instances:
+    """Boxes, scores and classes, float32 (N, 6), at the size of the image."""
+    boxes = Boxes(table[:, :4].clone())
+    boxes.scale(size[1] / seen[1], size[0] / seen[0])
+    boxes.clip(size)
+    return Instances(size, pred_boxes=boxes, scores=table[:, 4], pred_classes=table[:, 5].long())
+
+
+def paste_on_host(
+    probabilities: Sequence[torch.Tensor], boxes: Sequence[torch.Tensor], sizes: Sequence[tuple[int, int]]
+) -> list[BoxMasks]:
+    """Paste the masks (N, M, M) of each image into its boxes, float32 (N, 4) XYXY in pixels; all on the host."""
+    return [
+        paste_masks(part.float().numpy(), one.numpy(), *size)
+        for part, one, size in zip(probabilities, boxes, sizes, strict=True)
+    ]
+
+
+def paste_on_device(
+    probabilities: Sequence[torch.Tensor], boxes: Sequence[torch.Tensor], sizes: Sequence[tuple[int, int]]
+) -> list[BoxMasks]:
+    """The same for masks on a device: pasted there all at once, and brought to the host in one copy."""
+    corners = [pixels_touched(one.numpy(), *size) for one, size in zip(boxes, sizes, strict=True)]
+    drawn = paste_packed(
+        torch.cat(list(probabilities)), torch.cat(list(boxes)), torch.from_numpy(np.concatenate(corners))
+    )
+    areas = [int(np.prod(one[:, 2:] - one[:, :2], axis=1).sum()) for one in corners]
+    pixels = np.split(drawn.cpu().numpy(), np.cumsum(areas)[:-1])
+    return [BoxMasks(one, part, *size) for one, part, size in zip(corners, pixels, sizes, strict=True)]
+
+
+def paste_packed(
+    probabilities: torch.Tensor, boxes: torch.Tensor, corners: torch.Tensor, threshold: float = 0.5
+) -> torch.Tensor:
+    """`nucleus.masks.paste.paste_masks` in few operations on whole batches, without waiting for the device.
+
+    Args:
+        probabilities: (N, M, M), on any device.
+        boxes: float32 (N, 4), XYXY in pixels, on the host.
+        corners: int64 (N, 4), `pixels_touched` of the boxes, on the host.
+        threshold: lowest probability of a pixel of a mask.
+
+    Returns:
+        bool (P,) on the device of the probabilities: the pixels between the corners, box after box, each down its
+        columns.
+    """
+    side, device = probabilities.shape[-1], probabilities.device
+    extents = corners[:, 2:] - corners[:, :2]
+    columns, rows, pixels = int(extents[:, 0].sum()), int(extents[:, 1].sum()), int(extents.prod(dim=1).sum())
+    boxes, corners, extents = (each.to(device, non_blocking=True) for each in (boxes, corners, extents))
+
+    owner, left, across = _samples(boxes[:, 0], boxes[:, 2], corners[:, 0], extents[:, 0], columns, side)
+    _, above, down = _samples(boxes[:, 1], boxes[:, 3], corners[:, 1], extents[:, 1], rows, side)
+    # Zeros outside; columns first, so that what is taken for a column lies together.
+    padded = F.pad(probabilities.float().transpose(1, 2), (1, 2, 1, 2))
+    drawn = torch.lerp(padded[owner, left], padded[owner, left + 1], across[:, None])
+
+    column = torch.repeat_interleave(extents[owner, 1], output_size=pixels)
+    first_of_column = torch.cumsum(extents[owner, 1], 0) - extents[owner, 1]
+    first_row = torch.cumsum(extents[:, 1], 0) - extents[:, 1]
+    row = torch.arange(pixels, device=device) + (first_row[owner] - first_of_column)[column]
+    above, down = above[row], down[row]
+    return torch.lerp(drawn[column, above], drawn[column, above + 1], down) >= threshold
+
+
+def _samples(
+    low: torch.Tensor, high: torch.Tensor, first: torch.Tensor, extents: torch.Tensor, total: int, side: int
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Where the pixels along one side of the boxes lie among the M samples of a mask, padded with one zero before.
+
+    Returns:
+        For each pixel, side after side: its box; the sample before it; and how far it is on the way to the next, in
+        [0, 1).
+    """
+    owner = torch.repeat_interleave(extents, output_size=total)
+    place = torch.arange(total, device=extents.device) - (torch.cumsum(extents, 0) - extents)[owner]
+    centre = (place + first[owner]).float() + 0.5
+    position = (centre - low[owner]) / (high - low)[owner] * 2 - 1  # step by step as in grid_sample
+    position = (((position + 1) * side - 1) / 2).clamp(-1, side)
+    before = position.floor()
+    return owner, before.long() + 1, position - before
