@@ -28,7 +28,7 @@ def read_raster(path: Path) -> tuple[np.ndarray, PixelSize | None]:
         path: a PNG, JPEG, WebP or BMP file.
 
     Returns:
-        uint8 or uint16, (H, W) for grey, (H, W, 3) for RGB or (H, W, 4) for RGBA (also of grey with alpha), palettes
+        uint8 or uint16, (H, W) for grey or (H, W, 3) for RGB (also of grey with alpha), alpha dropped and palettes
         resolved; and the size of a pixel in micrometres if the file has one of at most 10.
 
     Raises:
@@ -39,8 +39,8 @@ def read_raster(path: Path) -> tuple[np.ndarray, PixelSize | None]:
     pixels = cv2.imdecode(np.frombuffer(path.read_bytes(), dtype=np.uint8), cv2.IMREAD_UNCHANGED)
     if pixels is None:
         raise _undecodable(path)
-    if pixels.ndim == 3 and pixels.shape[2] > 2:
-        pixels = pixels[..., [2, 1, 0, *range(3, pixels.shape[2])]]  # OpenCV's BGR(A)
+    if pixels.ndim == 3:
+        pixels = cv2.cvtColor(pixels, cv2.COLOR_BGRA2RGB if pixels.shape[2] == 4 else cv2.COLOR_BGR2RGB)
     return pixels, pixel_size
 
 
