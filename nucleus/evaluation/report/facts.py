@@ -271,13 +271,17 @@ def worst_table(images: Sequence[ScoredImage]) -> Table:
 
 
 def setting_rows(settings: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Settings as text, a list's items with commas between them."""
-    rows = []
-    for name, value in settings.items():
-        items = value if isinstance(value, (list, tuple)) else [value]
-        shown = ", ".join("none" if item is None else str(item) for item in items)
-        rows.append((words(str(name)), shown))
-    return rows
+    """Settings as text."""
+    return [(words(str(name)), _as_text(value)) for name, value in settings.items()]
+
+
+def _as_text(value: Any) -> str:
+    """Items with commas between them, those of a mapping with their names."""
+    if isinstance(value, Mapping):
+        return ", ".join(f"{words(str(name))}: {_as_text(inner)}" for name, inner in value.items())
+    if isinstance(value, (list, tuple)):
+        return ", ".join(map(_as_text, value))
+    return "none" if value is None else str(value)
 
 
 _OUTCOMES = ("true positives", "false negatives", "false positives")

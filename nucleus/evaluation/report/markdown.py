@@ -18,6 +18,7 @@ def markdown(facts: Mapping[str, Any]) -> str:
     blocks = [
         f"# {escaped(facts['title'])}",
         *map(escaped, facts["lead"]),
+        *(f"> **Note:** {escaped(warning)}" for warning in facts["warnings"]),
         "## Scores",
         _rows(
             ["score", "", "value", "95 % interval", "beside"],
@@ -49,7 +50,8 @@ def escaped(text: str) -> str:
 
 def _tables(facts: Mapping[str, Any]) -> Iterable[Table]:
     yield from facts["tables"].values()
-    yield from facts["density_tables"].values()
+    for tables in facts["density_tables"]:
+        yield from tables.values()
     if facts["size_table"] is not None:
         yield facts["size_table"]
     yield from facts["coco_tables"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -44,11 +45,13 @@ def write_report(
     images: Sequence[ScoredImage],
     summaries: Mapping[str, Summary],
     intervals: Intervals | None = None,
-    density: Mapping[str, Summary] | None = None,
+    density: Mapping[str, Mapping[str, Summary]] | None = None,
+    density_intervals: Mapping[str, Intervals] | None = None,
     ranked: Sequence[RankedNuclei] = (),
     score_threshold: float | None = None,
     pictures: Pictures | None = None,
     settings: Mapping[str, Any] | None = None,
+    warnings: Sequence[str] = (),
     title: str = "Evaluation of predicted nuclei",
     worst: int = 4,
     median: int = 2,
@@ -59,15 +62,17 @@ def write_report(
         folder: made if missing.
         images: what was scored.
         summaries: of "overall" and of each modality, as `summary.summarize` returns them.
-        intervals: as `bootstrap.intervals` returns them, for the groups of `summaries` and of `density`; whatever is
-            missing is not printed.
-        density: summaries of images with few, some and many nuclei, by name.
+        intervals: as `bootstrap.intervals` returns them; whatever is missing is not printed.
+        density: summaries of images with few, some and many nuclei, as `strata.summarize_densities` returns them.
+        density_intervals: those of each group of `density`, by the same names.
         ranked: the predicted nuclei of each image with their scores, as `threshold.rank_nuclei` returns them, for
             the curves over the score. Without them precision and recall are drawn as points of the label images.
-        score_threshold: at which the nuclei were taken that are scored here; marked in the curve.
+        score_threshold: at which the nuclei were taken that are scored here; marked in the curve if it is
+            finite.
         pictures: gives the label images of one scored image, and the image where it is known, by its position in
             `images`; called for those that are drawn only. None draws none.
         settings: what the scores depend on, by name: data sets, score threshold, command; printed as text.
+        warnings: what a reader must know before trusting the scores, a sentence each.
         title: of the page.
         worst: how many of the images with the lowest DSB score are drawn.
         median: how many images around the median are drawn.
@@ -91,18 +96,24 @@ def write_report(
         for rank, position in choose(dsb_scores, worst, median)
     ]
     charts = [f1_chart(summaries, intervals), precision_recall_chart(summaries, ranked)]
+    if score_threshold is not None and not math.isfinite(score_threshold):
+        score_threshold = None
     if ranked:
         charts.append(threshold_chart(images, summaries, ranked, score_threshold))
     tables = score_tables("Scores by kind of image", "kind of image", summaries, intervals)
-    by_density = score_tables("Scores by nucleus density", "density", density, intervals) if density else {}
+    by_density = [
+        score_tables(f"Scores by {what}", what, groups, (density_intervals or {}).get(what))
+        for what, groups in (density or {}).items()
+    ]
     facts = {
         "title": title,
         "version": __version__,
+        "warnings": list(warnings),
         "lead": lead_sentences(images, summaries),
         "cards": headline_cards(summaries, intervals),
         "settings": setting_rows(settings or {}),
         "tables": tables,
-        "has_intervals": bool(intervals),
+        "has_intervals": bool(intervals or density_intervals),
         "density_tables": by_density,
         "coco_tables": coco_tables(summaries),
         "size_table": size_table(summaries[OVERALL]),
