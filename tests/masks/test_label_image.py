@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 from skimage.measure import label as skimage_label
 from skimage.segmentation import relabel_sequential as skimage_relabel
 
@@ -47,7 +48,17 @@ def test_components_join_nuclei_that_touch_at_a_corner():
     assert label_components(labels).tolist() == [[1, 0, 0], [0, 1, 0], [0, 0, 0], [2, 0, 0]]
 
 
-def test_components_agree_with_scikit_image():
+def test_components_agree_with_scikit_image_number_by_number():
     rng = np.random.default_rng(1)
-    labels = (rng.random((60, 50)) < 0.4) * rng.integers(1, 9, (60, 50))
-    assert (label_components(labels) == skimage_label(labels > 0, connectivity=2)).all()
+    for share in (0.1, 0.4, 0.5, 0.9):
+        for shape in ((60, 50), (1, 30), (31, 1), (7, 129)):
+            labels = (rng.random(shape) < share) * rng.integers(1, 9, shape)
+            for image in (labels, labels > 0, labels.astype(np.uint16)[:, ::-1], np.asfortranarray(labels)):
+                found = label_components(image)
+                assert found.dtype == np.int32
+                assert (found == skimage_label(image > 0, connectivity=2)).all()
+
+
+@pytest.mark.parametrize("shape", [(0, 0), (0, 5), (5, 0)])
+def test_components_of_an_image_without_pixels(shape):
+    assert label_components(np.zeros(shape, dtype=int)).shape == shape

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from skimage.metrics import contingency_table
 
-from nucleus.masks.overlap import overlap_table
+from nucleus.masks.overlap import label_runs, overlap_table, table_of_runs
 
 
 def test_by_hand():
@@ -59,6 +59,29 @@ def test_labels_near_the_end_of_32_bits():
     assert table.truth_ids.tolist() == [2**31 - 1, 2**32 - 1]
     assert table.intersection.tolist() == [1]
     assert (table.truth_index.tolist(), table.prediction_index.tolist()) == ([0], [0])
+
+
+def test_runs_end_with_their_row_and_where_either_label_changes():
+    truth = np.array([[0, 1, 1, 1],
+                      [1, 1, 2, 2]])  # fmt: skip
+    prediction = np.array([[0, 0, 5, 5],
+                           [5, 5, 5, 5]])  # fmt: skip
+    starts, lengths = label_runs(truth, prediction)
+    assert starts.tolist() == [0, 1, 2, 4, 6]
+    assert lengths.tolist() == [1, 1, 2, 2, 2]
+    table = table_of_runs(truth.ravel()[starts], prediction.ravel()[starts], lengths)
+    assert table.intersection.tolist() == [4, 2]
+    assert table.union.tolist() == [7, 6]
+
+
+def test_many_small_nuclei():
+    # 300 x 300 possible pairs of 300 that overlap: more than are looked up in a table
+    labels = np.zeros((30, 40), dtype=np.int32)
+    labels[::2, ::2] = np.random.default_rng(0).permutation(np.arange(1, 301)).reshape(15, 20)
+    table = overlap_table(labels, labels * 1_000_000)
+    assert table.truth_ids.tolist() == list(range(1, 301))
+    assert table.truth_index.tolist() == table.prediction_index.tolist() == list(range(300))
+    assert set(table.intersection.tolist()) == {1}
 
 
 def test_the_layout_in_memory_does_not_matter():
