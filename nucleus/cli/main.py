@@ -16,6 +16,7 @@ COMMANDS = {
     "convert": "make your own images a data set",
     "browse": "pictures and statistics of a data set",
     "train": "train and evaluate a model",
+    "evaluate": "score files of nuclei against files",
     "doctor": "what is installed, and what would fail",
 }
 BAD_INPUT = 2  # the exit code for input that the user can mend, as argparse uses it

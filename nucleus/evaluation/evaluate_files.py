@@ -1,0 +1,146 @@
+"""An evaluation of files from end to end: score, say how sure it is, write tables and report."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from nucleus.evaluation.bootstrap import describe, intervals
+from nucleus.evaluation.groups import read_groups
+from nucleus.evaluation.report import LabelPair, write_report
+from nucleus.evaluation.score_files import MAX_DETECTIONS, FileScores, score_files
+from nucleus.evaluation.score_pair import read_labels
+from nucleus.evaluation.sources import open_source
+from nucleus.evaluation.strata import density_strata, summarize_densities
+from nucleus.evaluation.summary import OVERALL
+from nucleus.evaluation.table import format_densities, format_intervals, format_table, write_scores
+from nucleus.evaluation.threshold_files import CURVE_FILES, write_curve
+from nucleus.formats.image import read_image
+
+FILES = ("scores.json", "scores.csv", "images.csv")
+REPORT_FILES = ("report.html", "report.md")
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What came out.
+
+    Attributes:
+        scores: the scores of each image and their summaries.
+        text: the tables, for people.
+        files: what was written, if anything.
+    """
+
+    scores: FileScores
+    text: str
+    files: list[Path]
+
+
+def evaluate_files(
+    truth: str | Path,
+    predictions: str | Path,
+    output: str | Path,
+    *,
+    truth_suffix: str = "",
+    prediction_suffix: str = "",
+    score_threshold: float | None = None,
+    allow_missing: bool = False,
+    groups: str | Path | None = None,
+    pictures: str | Path | None = None,
+    coco_ap: bool = True,
+    max_detections: int = MAX_DETECTIONS,
+    report: bool = True,
+    workers: int = 1,
+    progress: bool = False,
+) -> Evaluation:
+    """Score files against files and write what came out.
+
+    Args:
+        truth: a source of label images; see `nucleus.evaluation.sources`.
+        predictions: likewise.
+        output: folder, made if missing: scores.json, scores.csv, images.csv; of scored detections threshold.csv and
+            threshold.png; report.html, report.md and report_pictures/.
+        truth_suffix: end of the truth's image names that is no part of them.
+        prediction_suffix: likewise, such as "_cp_masks".
+        score_threshold: lowest score of a predicted mask that becomes a nucleus; None for the default of its kind of
+            file, see `nucleus.evaluation.source_entries`.
+        allow_missing: a missing prediction counts as an image without nuclei.
+        groups: CSV with modality and group of the images; see `nucleus.evaluation.groups`.
+        pictures: folder of the images, to draw on in the report; also tells sizes that nobody else knows.
+        coco_ap: compute COCO AP of scored detections, which holds all run lengths in memory.
+        max_detections: highest-scored detections of an image that count for COCO AP.
+        report: write the report.
+        workers: processes.
+        progress: show a bar where stderr is a terminal.
+
+    Returns:
+        The scores, the text of the tables, and the files.
+
+    Raises:
+        InputError: see `score_files`.
+        OSError: the folder cannot be written. Each file is either the old one or complete.
+    """
+    true = open_source(truth, suffix=truth_suffix)
+    scores = score_files(
+        true,
+        open_source(predictions, suffix=prediction_suffix, truth=true),
+        score_threshold=score_threshold,
+        allow_missing=allow_missing,
+        groups=None if groups is None else read_groups(groups),
+        pictures=None if pictures is None else Path(pictures),
+        coco_ap=coco_ap,
+        max_detections=max_detections,
+        workers=workers,
+        progress=progress,
+    )
+    return _write(scores, Path(output), report)
+
+
+def _write(scores: FileScores, output: Path, report: bool) -> Evaluation:
+    images = scores.images
+    known, method = intervals(images), describe(images)
+    density_intervals = {what: intervals(images, strata=bins) for what, bins in density_strata(images).items()}
+    write_scores(
+        output,
+        images,
+        scores.summaries,
+        scores.settings,
+        warnings=scores.warnings,
+        intervals=known,
+        density_intervals=density_intervals,
+        interval_method=method,
+    )
+    names = list(FILES)
+    if scores.ranked:
+        title = Path(scores.settings["predictions"]).name
+        used = max(scores.score_threshold, 0.0)
+        write_curve(output, scores.ranked, [image.modality for image in images], used, title)
+        names += CURVE_FILES
+    densities = summarize_densities(images)
+    if report:
+        write_report(
+            output,
+            images=images,
+            summaries=scores.summaries,
+            intervals=known,
+            density=densities,
+            density_intervals=density_intervals,
+            ranked=scores.ranked,
+            score_threshold=scores.score_threshold,
+            pictures=lambda position: _label_pair(scores, position),
+            settings=scores.settings | {"intervals": f"{method['level']:.0%}, {method['method']}"},
+            warnings=scores.warnings,
+        )
+        names += REPORT_FILES
+    tables = [format_table(scores.summaries), format_densities(densities)]
+    if known[OVERALL]["image_mean"]:
+        kind = f"{method['method']}, {method['units'][OVERALL]} of them"
+        tables.append(f"{format_intervals(scores.summaries[OVERALL], known[OVERALL], method['level'])}\n  ({kind})")
+    return Evaluation(scores, "\n\n".join(tables), [output / name for name in names])
+
+
+def _label_pair(scores: FileScores, position: int) -> LabelPair:
+    job = scores.jobs[position]
+    truth, prediction = read_labels(job, scores.score_threshold)
+    image = None if job.picture is None else read_image(job.picture)
+    return LabelPair(truth, prediction, image if image is not None and image.shape[:2] == truth.shape else None)
