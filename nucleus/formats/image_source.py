@@ -24,6 +24,7 @@ IMAGE_SUFFIXES = (
     ".png", ".jpg", ".jpeg", ".webp", ".bmp",
     ".tif", ".tiff", ".btf", ".tf8", ".lsm", ".svs", ".ndpi", ".scn", ".qptiff", ".bif", ".zarr",
 )  # fmt: skip
+MOST_AT_ONCE = 1 << 30  # values that `read_all` gives; a hostile file may declare any number
 WHOLE = 1 << 26  # values; of an image with more, the black and white points are those of a sample
 SAMPLE_BANDS, SAMPLE_ROWS = 64, 32
 SAMPLE = 1 << 24  # values
@@ -166,7 +167,10 @@ class ImageSource:
         return np.stack(planes, axis=-1) if len(planes) > 1 else planes[0]
 
     def read_all(self) -> np.ndarray:
-        """Read the whole image: (H, W) or (H, W, 3)."""
+        """Read the whole image, (H, W) or (H, W, 3), of at most 1,073,741,824 values; above that, InputError."""
+        if np.prod(self.shape, dtype=object) > MOST_AT_ONCE:
+            raise InputError(self.name, expected="an image of at most 1,073,741,824 values, to be read at once",
+                             found=" x ".join(map(str, self.shape)), remedy="Read it in parts.")  # fmt: skip
         return self.read(0, 0, *self.shape[:2])
 
     @cached_property
