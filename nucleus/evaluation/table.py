@@ -111,7 +111,7 @@ def write_scores(
     density_intervals: Mapping[str, Intervals] | None = None,
     interval_method: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write scores.json, scores.csv (a row a group and aggregation) and images.csv (a row an image).
+    """Write scores.json, scores.csv (a row a stratum and aggregation) and images.csv (a row an image).
 
     scores.json is described by `scores_schema`.
 
@@ -181,7 +181,7 @@ def _score_rows(
             rows.append([by, name, title, *(row.get(column, "") for column in columns)])
     for name, scores in summaries[OVERALL].sizes.items() if OVERALL in summaries else ():
         rows.append([SIZE, name, "pooled", *(scores.get(column, "") for column in columns)])
-    return ["by", "group", "aggregation", *columns], rows
+    return ["by", "stratum", "aggregation", *columns], rows
 
 
 def _size_rows(sizes: Mapping[str, Mapping[str, float]]) -> list[list[str]]:

@@ -1,22 +1,26 @@
 from __future__ import annotations
 
+import copy
 import csv
 import json
 import math
 
+import jsonschema
 import numpy as np
 import pytest
 
 from nucleus.evaluation.image_scores import COUNTS, SCORES, score_image
+from nucleus.evaluation.nucleus_sizes import SIZES
+from nucleus.evaluation.strata import summarize_densities
 from nucleus.evaluation.summary import ScoredImage, summarize
-from nucleus.evaluation.table import format_table, write_scores
+from nucleus.evaluation.table import format_densities, format_intervals, format_table, scores_schema, write_scores
 
 
 @pytest.fixture
 def images() -> list[ScoredImage]:
     truth = np.array([[1, 1, 1, 0, 2]])
     return [
-        ScoredImage("a, b.png", "small_fluorescent", score_image(truth, truth)),
+        ScoredImage("a, b.png", "small_fluorescent", score_image(truth, truth), "slide 1"),
         ScoredImage("ü.png", "pink_purple_tissue", score_image(truth, np.zeros_like(truth))),
     ]
 
@@ -37,6 +41,13 @@ def test_text_table(summaries):
     assert lines[3].split() == ["images", "2", "1", "1"]
     assert lines[4].split() == ["true", "nuclei", "4", "2", "2"]
     mean, pooled = lines.index("image mean"), lines.index("pooled")
+    assert [line.split() for line in lines[6:11]] == [
+        ["found", "at", "IoU", ">", "0.50", "2", "0", "2"],
+        ["missed", "2", "2", "0"],
+        ["false", "0", "0", "0"],
+        ["split", "0", "0", "0"],
+        ["predictions", "that", "merge", "0", "0", "0"],
+    ]
     assert lines[mean + 1].split() == ["DSB", "score", "0.5000", "0.0000", "1.0000"]
     assert lines[pooled + 1].split() == ["DSB", "score", "0.5000", "0.0000", "1.0000"]
     assert [line.strip() for line in lines[mean:pooled] if "@" in line and "seed" not in line] == [
@@ -44,8 +55,12 @@ def test_text_table(summaries):
         "object F1@0.70                 0.5000  0.0000       1.0000",
         "object F1@0.90                 0.5000  0.0000       1.0000",
     ]
-    assert lines[-2].split() == ["COCO", "AP", "(masks)", "0.5000", "0.5000", "0.5000"]
-    assert lines[-1].split() == ["COCO", "AP", "large", "(masks)", "-", "-", "-"]
+    sizes = lines.index(next(line for line in lines if line.startswith("by nucleus area")))
+    assert lines[sizes - 3].split() == ["COCO", "AP", "(masks)", "0.5000", "0.5000", "0.5000"]
+    assert lines[sizes - 2].split() == ["COCO", "AP", "large", "(masks)", "-", "-", "-"]
+    assert lines[sizes].split("  ")[-4:] == ["to 100", "100 to 300", "300 to 1000", "above 1000"]
+    assert lines[sizes + 1].split() == ["true", "nuclei", "4", "0", "0", "0"]
+    assert lines[-1].split() == ["recall@0.90", "0.5000", "-", "-", "-"]
     assert all(line == line.rstrip() for line in lines)
 
 
@@ -60,20 +75,66 @@ def test_scores_json(tmp_path, images, summaries):
     assert overall["image_mean"] == summaries["overall"].image_mean  # every digit
     assert overall["pooled"]["COCO AP (masks)"] == 0.5
     assert overall["pooled"]["COCO AP large (masks)"] is None
+    assert overall["sizes"]["to 100"]["true positives@0.50"] == 2
+    assert content["densities"]["true nuclei an image"]["to 10"]["counts"] == overall["counts"]
+    assert "intervals" not in overall
+
+
+def test_scores_json_keeps_its_schema(tmp_path, images, summaries):
+    schema = scores_schema()
+    jsonschema.Draft202012Validator.check_schema(schema)
+    write_scores(tmp_path, images, summaries)
+    plain = json.loads((tmp_path / "scores.json").read_text())
+    jsonschema.validate(plain, schema)
+    known = {"overall": {"image_mean": {"AJI": (0.1, math.nan)}, "pooled": {}}}
+    densities = {"true nuclei an image": {"to 10": known["overall"]}}
+    write_scores(tmp_path, images, summaries, {"a": 1}, warnings=["!"], intervals=known, density_intervals=densities)
+    full = json.loads((tmp_path / "scores.json").read_text())
+    jsonschema.validate(full, schema)
+    assert full["scores"]["overall"]["intervals"]["image_mean"] == {"AJI": [0.1, None]}
+    assert full["densities"]["true nuclei an image"]["to 10"]["intervals"]["image_mean"] == {"AJI": [0.1, None]}
+    assert full["warnings"] == ["!"]
+    for spoil in (
+        lambda content: content.pop("settings"),
+        lambda content: content["scores"].pop("overall"),
+        lambda content: content["scores"]["overall"]["pooled"].update({"DSB score": 1.5}),
+        lambda content: content["scores"]["overall"]["counts"].update({"splits": -1}),
+        lambda content: content["scores"]["overall"]["intervals"]["pooled"].update({"AJI": [0.5]}),
+        lambda content: content.update({"more": 1}),
+    ):
+        spoilt = copy.deepcopy(full)
+        spoil(spoilt)
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate(spoilt, schema)
+
+
+def test_densities_and_intervals_as_text(images):
+    lines = format_densities(summarize_densities(images)).split("\n")
+    assert lines[0].startswith("true nuclei an image, image mean")
+    assert lines[1].split()[:5] == ["to", "10", "2", "4", "0.5000"]
+    text = format_intervals(summarize(images)["overall"], {"image_mean": {"DSB score": (0.25, 0.75)}})
+    assert text.split("\n")[1].split() == ["DSB", "score", "0.5000", "0.2500", "0.7500", "0.5000", "-", "-"]
 
 
 def test_scores_csv(tmp_path, images, summaries):
     write_scores(tmp_path, images, summaries)
     with (tmp_path / "scores.csv").open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
-    assert [(row["modality"], row["aggregation"]) for row in rows] == [
-        (group, title)
-        for group in ("overall", "pink_purple_tissue", "small_fluorescent")
+    assert [(row["by"], row["stratum"], row["aggregation"]) for row in rows] == [
+        (by, stratum, title)
+        for by, stratum in (
+            ("all", "overall"),
+            ("modality", "pink_purple_tissue"),
+            ("modality", "small_fluorescent"),
+            ("true nuclei an image", "to 10"),
+            ("true nuclei a megapixel", "above 1000"),
+        )
         for title in ("image mean", "pooled")
-    ]
+    ] + [("nucleus area in pixels", size, "pooled") for size in SIZES]
+    assert [row["true positives@0.50"] for row in rows[-4:]] == ["2", "0", "0", "0"]
     assert float(rows[1]["object F1@0.75"]) == summaries["overall"].pooled["object F1@0.75"]
     assert [row["COCO AP (masks)"] for row in rows[:2]] == ["", "0.5"]  # COCO AP has no image mean
-    assert {row["COCO AP large (masks)"] for row in rows} == {""}
+    assert {row["COCO AP large (masks)"] for row in rows} == {""}  # undefined
     assert rows[0]["images"] == "2"
     assert rows[0]["true positives@0.50"] == "2"
 
@@ -83,8 +144,9 @@ def test_images_csv(tmp_path, images, summaries):
     with (tmp_path / "images.csv").open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert [row["image"] for row in rows] == ["a, b.png", "ü.png"]
-    assert list(rows[0]) == ["image", "modality", *COUNTS, *SCORES]
+    assert list(rows[0]) == ["image", "modality", "group", *COUNTS, *SCORES]
     assert rows[0]["AJI"] == "1.0"
+    assert [row["group"] for row in rows] == ["slide 1", ""]
     assert rows[1]["false negatives@0.50"] == "2"
 
 
