@@ -1,0 +1,214 @@
+"""A trained model that takes image arrays and gives nuclei."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from detectron2.config import CfgNode
+from detectron2.modeling import build_model
+from detectron2.structures import Instances
+
+import nucleus.modeling as nucleus_modeling  # registers the model parts
+from nucleus.config import load_config
+from nucleus.data.geometry import base_scale
+from nucleus.errors import InputError
+from nucleus.formats.image import to_rgb8
+from nucleus.inference.fold_norms import fold_norms
+from nucleus.inference.prediction import Prediction
+from nucleus.inference.weights import FILES, load_trained_weights
+from nucleus.modeling.nucleus_rcnn import NucleusRCNN
+from nucleus.modeling.score_threshold import DEFAULT, read_score_threshold
+
+__all__ = ["Model", "load_model"]
+
+assert nucleus_modeling
+PROBE_SIDE = 64  # pixels of the image on which a folded network is compared with the whole one
+PRECISIONS = {"": None, "float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+class Model:
+    """Finds nuclei in arrays. Made by `load_model`.
+
+    Args:
+        network: in evaluation mode, on its device; its masks are BoxMasks.
+        short_edge: shorter side, in pixels, to which smaller images are enlarged.
+        bgr: the network was trained on BGR in place of RGB.
+        threshold: lowest score, in [0, 1], of a detection that becomes a nucleus.
+        autocast: dtype of the network; None for float32.
+    """
+
+    def __init__(
+        self, network: NucleusRCNN, *, short_edge: int, bgr: bool, threshold: float, autocast: torch.dtype | None
+    ) -> None:
+        self.network = network
+        self.short_edge = short_edge
+        self.bgr = bgr
+        self.threshold = threshold
+        self.autocast = autocast
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network runs."""
+        return self.network.device
+
+    def scale_of(self, height: int, width: int) -> float:
+        """Factor by which an image of H x W pixels is enlarged for the network, as in training; 1 or more."""
+        return base_scale(height, width, self.short_edge)
+
+    def predict(self, image: np.ndarray, *, scale: float | None = None) -> Prediction:
+        """Find the nuclei of one image; see `predict_batch`."""
+        return self.predict_batch([image], scale=scale)[0]
+
+    @torch.inference_mode()
+    def predict_batch(self, images: Sequence[np.ndarray], *, scale: float | None = None) -> list[Prediction]:
+        """Find the nuclei of several images in one pass of the network.
+
+        Images of different sizes are padded to the largest of them, which takes its time and can move detections at
+        their borders by fractions of a pixel: put images of one size into a batch.
+
+        Args:
+            images: numbers (H, W) or (H, W, 3), grey or RGB. Those that are not uint8 are rescaled by percentiles of
+                the image (`nucleus.formats.rescale`); rescale a tile by those of its whole image before.
+            scale: factor by which all images are enlarged; None for each image's own `scale_of`. For tiles, give that
+                of the whole image.
+
+        Returns:
+            In the same order; label image, masks and boxes are at the size of the image as given.
+
+        Raises:
+            ValueError: an array is not (H, W) or (H, W, 3), or has no pixels.
+        """
+        for image in images:
+            if image.size == 0 or not (image.ndim == 2 or (image.ndim == 3 and image.shape[2] == 3)):
+                raise ValueError(f"expected an image (H, W) or (H, W, 3) with pixels, found shape {image.shape}")
+        if not images:
+            return []
+        records = [
+            {"image": self._prepare(image, scale), "height": image.shape[0], "width": image.shape[1]}
+            for image in images
+        ]
+        with torch.autocast(self.device.type, self.autocast, enabled=self.autocast is not None):
+            outputs = self.network(records)
+        return [self._prediction(output["instances"]) for output in outputs]
+
+    def _prepare(self, image: np.ndarray, scale: float | None) -> torch.Tensor:
+        """As `nucleus.data.mapper` does for a test: uint8 (3, h, w)."""
+        pixels = to_rgb8(image)
+        height, width = pixels.shape[:2]
+        factor = self.scale_of(height, width) if scale is None else scale
+        if factor != 1.0:
+            size = max(1, round(width * factor)), max(1, round(height * factor))
+            pixels = cv2.resize(pixels, size, interpolation=cv2.INTER_LINEAR)
+        if self.bgr:
+            pixels = pixels[..., ::-1]
+        return torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))
+
+    def _prediction(self, found: Instances) -> Prediction:
+        return Prediction(found.pred_masks, found.scores.numpy(), self.threshold)
+
+
+def load_model(
+    *,
+    weights: str | Path,
+    config_file: str | Path | None = None,
+    device: str | None = None,
+    threshold: float | None = None,
+    precision: str | None = None,
+) -> Model:
+    """Load a trained model for prediction.
+
+    Args:
+        weights: a checkpoint (.pth, .pt, .safetensors); the averaged weights where it holds them.
+        config_file: that it was trained with; None for config.yaml beside the weights, which every training writes.
+        device: "cpu", "cuda", "cuda:1"; None for MODEL.DEVICE, or the CPU where there is no GPU.
+        threshold: lowest score, in [0, 1], of a nucleus; None for TEST.SCORE_THRESHOLD where that is set, else for the
+            one recorded with the weights, else 0.5.
+        precision: "float32", "bfloat16" or "float16"; None for SOLVER.AUTOCAST where the device is fast with it, else
+            float32.
+
+    Raises:
+        InputError: a file is missing or broken, config and weights do not fit, the model gives no masks, there is no
+            such device, or the threshold is not in [0, 1].
+    """
+    path = str(weights)
+    cfg = _config(path, config_file)
+    on = _device(cfg.MODEL.DEVICE if device is None else device, asked=device is not None)
+    cfg.MODEL.DEVICE = str(on)
+    layout = torch.channels_last if cfg.MODEL.CHANNELS_LAST else torch.contiguous_format
+    network = build_model(cfg).to(memory_format=layout)
+    if not isinstance(network, NucleusRCNN) or not cfg.MODEL.MASK_ON:
+        raise InputError("MODEL.META_ARCHITECTURE", expected="NucleusRCNN or GeneralizedRCNN, with MODEL.MASK_ON True",
+                         found=cfg.MODEL.META_ARCHITECTURE)  # fmt: skip
+    load_trained_weights(network, path)
+    network.eval().requires_grad_(False)
+    probe = torch.linspace(-1, 1, 3 * PROBE_SIDE**2, device=on).view(1, 3, PROBE_SIDE, PROBE_SIDE)
+    network.backbone, _ = fold_norms(network.backbone, probe)
+    return Model(
+        network,
+        short_edge=cfg.INPUT.UPSCALE_SHORT_EDGE,
+        bgr=cfg.INPUT.FORMAT == "BGR",
+        threshold=_threshold(cfg, path) if threshold is None else _in_range("threshold", threshold),
+        autocast=_autocast(cfg.SOLVER.AUTOCAST, on) if precision is None else _named(precision, on),
+    )
+
+
+def _config(weights: str, config_file: str | Path | None) -> CfgNode:
+    if config_file is None:
+        config_file = Path(weights).parent / "config.yaml"
+        if not config_file.is_file():
+            raise InputError(config_file, expected="the config that the weights were trained with",
+                             found="nothing there", remedy="Name the config file.")  # fmt: skip
+    cfg = load_config(config_file)
+    if cfg.MODEL.META_ARCHITECTURE == "GeneralizedRCNN":  # the same network and parameters
+        cfg.MODEL.META_ARCHITECTURE = "NucleusRCNN"
+    if Path(weights).suffix in FILES:  # these hold all weights: nothing to start from
+        cfg.MODEL.TIMM.WEIGHTS = ""
+    return cfg
+
+
+def _device(name: str, *, asked: bool) -> torch.device:
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise InputError("device", expected="cpu, cuda or cuda:NUMBER", found=name) from error
+    if device.type == "cuda" and not torch.cuda.is_available():
+        if asked:
+            raise InputError("device", expected="a GPU that torch can use", found="none", remedy="Use cpu.")
+        return torch.device("cpu")
+    return device
+
+
+def _threshold(cfg: CfgNode, weights: str) -> float:
+    if cfg.TEST.SCORE_THRESHOLD >= 0:
+        return _in_range("TEST.SCORE_THRESHOLD", cfg.TEST.SCORE_THRESHOLD)
+    recorded = read_score_threshold(weights)
+    return DEFAULT if recorded is None else recorded
+
+
+def _in_range(where: str, threshold: float) -> float:
+    if not 0 <= threshold <= 1:
+        raise InputError(where, expected="a score from 0 to 1", found=str(threshold))
+    return float(threshold)
+
+
+def _named(precision: str, device: torch.device) -> torch.dtype | None:
+    if precision not in PRECISIONS or (precision == "float16" and device.type == "cpu"):
+        known = ", ".join(name for name in PRECISIONS if name and not (name == "float16" and device.type == "cpu"))
+        raise InputError("precision", expected=f"{known} on {device.type}", found=precision)
+    return PRECISIONS[precision]
+
+
+def _autocast(name: str, device: torch.device) -> torch.dtype | None:
+    """SOLVER.AUTOCAST, but float32 on a CPU that has no instructions for it."""
+    if device.type == "cpu" and not (name == "bfloat16" and _cpu_has_bfloat16()):
+        return None
+    return PRECISIONS.get(name)
+
+
+def _cpu_has_bfloat16() -> bool:
+    supported = getattr(torch.cpu, "_is_avx512_bf16_supported", None)  # not in all versions of torch
+    return bool(supported and supported())

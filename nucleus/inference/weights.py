@@ -1,0 +1,44 @@
+"""Loading trained weights for prediction or evaluation."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from detectron2.checkpoint import DetectionCheckpointer
+from torch import nn
+
+from nucleus.errors import InputError
+from nucleus.modeling.pretrained import read_weights
+
+FILES = (".pth", ".pt", ".safetensors")
+logger = logging.getLogger(__name__)
+
+
+def load_trained_weights(model: nn.Module, path: str) -> None:
+    """Load weights into a model; the averaged ones where the checkpoint holds them.
+
+    Args:
+        model: that the weights were trained with, in this class or in GeneralizedRCNN.
+        path: .pth, .pt or .safetensors, all of whose tensors must fit; or what Detectron2's checkpointer takes (its
+            model zoo), where those that fit are loaded.
+
+    Raises:
+        InputError: there is no such file, or it is broken, or of another model.
+    """
+    if not path:
+        raise InputError("MODEL.WEIGHTS", expected="a trained checkpoint", found="nothing",
+                         remedy="Add MODEL.WEIGHTS PATH to the command.")  # fmt: skip
+    if "://" not in path and not Path(path).is_file():
+        raise InputError(path, expected="a trained checkpoint", found="nothing there")
+    if Path(path).suffix not in FILES:
+        DetectionCheckpointer(model).load(path)
+        return
+    try:
+        model.load_state_dict(read_weights(path))
+    except RuntimeError as error:
+        raise InputError(path, expected="weights of the model that the config describes",
+                         found=" ".join(str(error).split())[:300],
+                         remedy="Give the config that the checkpoint was trained with (config.yaml beside it).",
+        ) from error  # fmt: skip
+    logger.info("%s loaded", path)
