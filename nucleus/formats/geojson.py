@@ -16,14 +16,13 @@ import numpy as np
 from nucleus.errors import InputError
 from nucleus.formats.atomic import atomic_write
 from nucleus.masks.nuclei import Nucleus, iterate_nuclei
-from nucleus.masks.polygons import Polygon, fill_polygon, trace_polygons
+from nucleus.masks.polygons import Polygon, label_image_from_outlines, trace_polygons
 
 CLASSIFICATION = {"name": "Nucleus", "color": [0, 200, 255]}
 OBJECT_TYPES = ("detection", "annotation")
 SCORE_NAMES = ("score", "confidence", "probability", "detection probability")  # the last two as StarDist writes them
 MOST_BYTES = 512 << 20  # a larger file does not fit the memory once parsed
 FARTHEST = 1e9  # pixels; beyond it lies no image, and a product of coordinates loses its fraction
-MOST_LAYERS = 100  # how many times over the outlines may cover the image
 
 
 def write_geojson(
@@ -116,17 +115,10 @@ def read_geojson(
     path = Path(path)
     features = _chosen(path, _features(path, _load(path)), object_type)
     outlines = [_outline(path, number, feature, height, width) for number, feature in features]
-    left = MOST_LAYERS * height * width
-    labels = np.zeros((height, width), dtype=np.int32)
-    for label in range(len(outlines), 0, -1):  # backwards, so that the earlier outline is drawn over the later one
-        for polygon in outlines[label - 1]:
-            runs = _runs(path, features[label - 1][0], polygon, height, width)
-            left -= int((runs[:, 2] - runs[:, 1]).sum()) + len(runs)
-            if left < 0:
-                raise InputError(path, expected="outlines of single nuclei",
-                                 found=f"outlines that cover the image more than {MOST_LAYERS} times over")  # fmt: skip
-            for row, start, stop in runs.tolist():
-                labels[row, start:stop] = label
+    try:
+        labels = label_image_from_outlines(outlines, height, width)
+    except ValueError as error:
+        raise InputError(path, expected="outlines of single nuclei", found=str(error)) from error
     return labels, np.array([_score(feature) for _, feature in features], dtype=np.float64)
 
 
@@ -253,10 +245,3 @@ def _ring(points: Any) -> np.ndarray:
     if not (np.abs(ring) <= FARTHEST).all():
         raise ValueError("coordinates that no image has")
     return ring
-
-
-def _runs(path: Path, number: int, polygon: Polygon, height: int, width: int) -> np.ndarray:
-    try:
-        return fill_polygon(polygon, height, width)
-    except ValueError as error:
-        raise InputError(path, expected=f"the outline of a nucleus in feature {number}", found=str(error)) from error

@@ -22,6 +22,7 @@ CORNERS = np.array([0, 1, 1, 0, 1, 0, 2, 1, 1, 2, 0, 1, 0, 1, 1, 0], dtype=np.in
 UPPER_RIGHT_AND_LOWER_LEFT = 6
 LOWER_RIGHT = 8
 MOST_CROSSINGS = 10_000_000  # of edges and rows in one polygon: about 0.8 GB while it is filled
+MOST_LAYERS = 100  # how many times over the outlines of a file may cover their image
 
 
 def trace_polygons(mask: np.ndarray, y0: int = 0, x0: int = 0) -> list[Polygon]:
@@ -164,7 +165,7 @@ def fill_polygon(rings: Sequence[Ring], height: int, width: int) -> np.ndarray:
     first, stop = np.clip(np.ceil(edges[:, [1, 3]] - 0.5), 0, height).astype(np.int64).T
     count = stop - first
     if count.sum() > MOST_CROSSINGS:
-        raise ValueError(f"expected an outline that crosses at most {MOST_CROSSINGS:,} rows, found {count.sum():,}")
+        raise ValueError(f"an outline that crosses {count.sum():,} rows in all")
     edge = np.repeat(np.arange(len(edges)), count)
     row = np.arange(len(edge)) - np.repeat(np.cumsum(count) - count, count) + first[edge]
     slope = (x_bottom - x_top)[edge] / (y_bottom - y_top)[edge]
@@ -173,3 +174,31 @@ def fill_polygon(rings: Sequence[Ring], height: int, width: int) -> np.ndarray:
     order = np.lexsort((column, row))
     row, column = row[order], column[order]
     return np.stack([row[::2], column[::2], column[1::2]], axis=1)
+
+
+def label_image_from_outlines(outlines: Sequence[Sequence[Polygon]], height: int, width: int) -> np.ndarray:
+    """Draw outlines into one label image: outline i becomes label i + 1, an earlier one keeps shared pixels.
+
+    Args:
+        outlines: the polygons of each nucleus, which may overlap.
+        height: H in pixels.
+        width: W in pixels.
+
+    Returns:
+        int32 (H, W). An outline in which no centre of a pixel lies leaves its label unused.
+
+    Raises:
+        ValueError: the outlines cover the image more than a hundred times over, or one is without end; files from
+            elsewhere may hold that to keep a program busy.
+    """
+    labels = np.zeros((height, width), dtype=np.int32)
+    left = MOST_LAYERS * height * width
+    for label in range(len(outlines), 0, -1):  # backwards, so that the earlier outline is drawn over the later one
+        for polygon in outlines[label - 1]:
+            runs = fill_polygon(polygon, height, width)
+            left -= int((runs[:, 2] - runs[:, 1]).sum()) + len(runs)
+            if left < 0:
+                raise ValueError(f"outlines that cover the image more than {MOST_LAYERS} times over")
+            for row, start, stop in runs.tolist():
+                labels[row, start:stop] = label
+    return labels
