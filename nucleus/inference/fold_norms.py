@@ -14,8 +14,10 @@ import torch
 from detectron2.layers import Conv2d, FrozenBatchNorm2d
 from timm.layers import BatchNormAct2d, FrozenBatchNormAct2d
 from torch import nn
+from torchvision import ops
 
-FOLDABLE = (FrozenBatchNorm2d, FrozenBatchNormAct2d, nn.BatchNorm2d)  # timm's BatchNormAct2d is a BatchNorm2d
+# timm's BatchNormAct2d is a BatchNorm2d; its frozen form of that itself is torchvision's.
+FOLDABLE = (nn.BatchNorm2d, FrozenBatchNorm2d, FrozenBatchNormAct2d, ops.FrozenBatchNorm2d)
 TOLERANCE = 1e-3  # of the largest value of a feature map; a wrong fold is off by all of it
 
 
