@@ -22,6 +22,7 @@ from nucleus.visualization.overlay import for_display, outline
 
 SIDE = 720  # pixels of the longer side of a picture: twice what a third of a page is wide
 WINDOW = 1440  # pixels; of a larger image the part with the most errors is shown
+BLOCK = 16  # pixels; the part is looked for in steps of this
 BYTES = 130_000  # of one picture at the most, so that a page stays below 5 MB
 GROUND, NUCLEUS = 28, 120  # grey levels where there is no image to draw on
 
@@ -201,10 +202,15 @@ def _window(pair: LabelPair, errors: Errors) -> tuple[slice, slice]:
         return slice(0, height), slice(0, width)
     wrong = (pair.truth != 0) & ~np.isin(pair.truth, list(errors.matched_truth))
     wrong |= (pair.prediction != 0) & ~np.isin(pair.prediction, list(errors.matched_prediction))
-    sums = cv2.integral(wrong.astype(np.uint8), sdepth=cv2.CV_64F)
-    inside = sums[tall:, wide:] - sums[:-tall, wide:] - sums[tall:, :-wide] + sums[:-tall, :-wide]
-    top, left = np.unravel_index(int(np.argmax(inside)), inside.shape)
-    return slice(int(top), int(top) + tall), slice(int(left), int(left) + wide)
+    blocks = (-(-height // BLOCK), -(-width // BLOCK))
+    share = cv2.resize(wrong.astype(np.float32), blocks[::-1], interpolation=cv2.INTER_AREA)
+    sums = cv2.integral(share, sdepth=cv2.CV_64F)
+    rows, columns = min(tall // BLOCK, blocks[0]), min(wide // BLOCK, blocks[1])
+    inside = sums[rows:, columns:] - sums[:-rows, columns:] - sums[rows:, :-columns] + sums[:-rows, :-columns]
+    best = np.argwhere(inside >= inside.max() - 1e-6)
+    top, left = best[np.square(best - best.mean(axis=0)).sum(axis=1).argmin()] * BLOCK  # the middle one of equals
+    top, left = min(int(top), height - tall), min(int(left), width - wide)
+    return slice(top, top + tall), slice(left, left + wide)
 
 
 def encode(picture: np.ndarray, limit: int = BYTES) -> bytes:
@@ -223,7 +229,7 @@ def encode(picture: np.ndarray, limit: int = BYTES) -> bytes:
     while True:
         for quality in (88, 78, 65, 50):
             file = io.BytesIO()
-            drawn.save(file, format="JPEG", quality=quality, subsampling=0, optimize=True)
+            drawn.save(file, format="JPEG", quality=quality, subsampling=0)
             if file.tell() <= limit or max(drawn.size) <= 64:
                 return file.getvalue()
         drawn = drawn.resize((max(1, drawn.width * 3 // 4), max(1, drawn.height * 3 // 4)), Image.Resampling.LANCZOS)
