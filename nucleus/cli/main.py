@@ -17,6 +17,7 @@ COMMANDS = {
     "browse": "pictures and statistics of a data set",
     "train": "train and evaluate a model",
     "evaluate": "score files of nuclei against files",
+    "compare": "is one result better than another",
     "doctor": "what is installed, and what would fail",
 }
 BAD_INPUT = 2  # the exit code for input that the user can mend, as argparse uses it

@@ -16,7 +16,7 @@ to 83 %).
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from scipy.special import ndtr, ndtri
@@ -34,6 +34,7 @@ DRAWN_AT_ONCE = 2_000_000  # units; 16 MB
 
 Interval = tuple[float, float]
 Intervals = dict[str, dict[str, dict[str, Interval]]]
+Value = TypeVar("Value")
 Statistic = Callable[[np.ndarray], np.ndarray]
 
 
@@ -64,23 +65,51 @@ def intervals(
     names = unit_names(images, groups)
     if strata is None:
         strata = by_modality([image.modality for image in images])
-    counts = count_matrix([image.scores for image in images])
-    scores = scores_of_counts(counts, images[0].scores)
-    rows = np.concatenate([np.ones((len(images), 1)), scores, counts], axis=1)
+    rows = score_rows(images)
 
     def statistic(sums: np.ndarray) -> np.ndarray:
-        image_means = sums[:, 1 : 1 + len(SCORES)] / sums[:, :1]
-        return np.concatenate([image_means, scores_of_counts(sums[:, 1 + len(SCORES) :], images[0].scores)], axis=1)
+        return both_aggregations(sums, images[0])
 
     found: Intervals = {}
     for stratum, positions in strata.items():
         units = sum_units(rows[positions], [names[position] for position in positions])
-        found[stratum] = {attribute: {} for attribute in AGGREGATIONS.values()}
+        pairs: list[Interval] = []
         if len(units) > 1:
             pairs = [(low, high) for low, high in bca(units, statistic, resamples, level, seed).tolist()]
-            for index, attribute in enumerate(AGGREGATIONS.values()):
-                found[stratum][attribute] = dict(zip(SCORES, pairs[index * len(SCORES) :], strict=False))
+        found[stratum] = by_aggregation(pairs)
     return found
+
+
+def score_rows(images: Sequence[ScoredImage]) -> np.ndarray:
+    """Lay out what is summed over images.
+
+    Returns:
+        float64 (N, 1 + S + C): a one, the S scores of SCORES and the C counts of each image.
+    """
+    counts = count_matrix([image.scores for image in images])
+    return np.concatenate([np.ones((len(images), 1)), scores_of_counts(counts, images[0].scores), counts], axis=1)
+
+
+def both_aggregations(sums: np.ndarray, like: ScoredImage) -> np.ndarray:
+    """Take the image mean and the pooled value of every score from sums of `score_rows`.
+
+    Args:
+        sums: float64 (R, 1 + S + C).
+        like: any image, which says what the columns are.
+
+    Returns:
+        float64 (R, 2 S): image means, then pooled values.
+    """
+    image_means = sums[:, 1 : 1 + len(SCORES)] / sums[:, :1]
+    return np.concatenate([image_means, scores_of_counts(sums[:, 1 + len(SCORES) :], like.scores)], axis=1)
+
+
+def by_aggregation(values: Sequence[Value]) -> dict[str, dict[str, Value]]:
+    """Name 2 S values in the order of `both_aggregations`; without values both aggregations are empty."""
+    return {
+        attribute: dict(zip(SCORES, values[index * len(SCORES) :], strict=False))
+        for index, attribute in enumerate(AGGREGATIONS.values())
+    }
 
 
 def describe(

@@ -8,7 +8,8 @@ import time
 import pytest
 import torch
 
-LONG = ("SOLVER.MAX_ITER", 8, "SOLVER.CHECKPOINT_PERIOD", 3, "TEST.EVAL_PERIOD", 2, "TEST.PANELS", 0)
+LONG = ("SOLVER.MAX_ITER", 8, "SOLVER.CHECKPOINT_PERIOD", 3, "TEST.EVAL_PERIOD", 2, "TEST.PANELS", 0,
+        "DATASETS.TEST", "('bbbc038_synthetic_train',)", "TEST.SCORE_THRESHOLD", -1.0)  # fmt: skip
 
 
 def differences(one, other, where=""):
@@ -59,6 +60,11 @@ def test_a_killed_run_goes_on_exactly(train, unbroken, killed, tmp_path, workers
     final = torch.load(output / "model_final.pth", weights_only=True)
     assert final["iteration"] == 7
     assert final["trainer"]["hooks"]["BestCheckpoint"]["iteration"] == 1  # before the kill, and not beaten since
+
+    recorded = [torch.load(output / name, weights_only=True)["score_threshold"] for name in
+                ("model_0000005.pth", "model_final.pth", "model_best.pth")]  # fmt: skip
+    assert [one["iteration"] for one in recorded] == [5, 7, 1]
+    assert {one["data set"] for one in recorded} == {"bbbc038_synthetic_train"}
 
     iterations = [json.loads(line)["iteration"] for line in (output / "metrics.json").read_text().splitlines()]
     assert sorted(iterations) == [1, 3, 5, 7, 8]  # every evaluation once, and the last step
