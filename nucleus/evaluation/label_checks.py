@@ -79,7 +79,7 @@ def labels_in_two_places(labels: np.ndarray) -> int:
     pieces = _pieces(labels)
     order = np.lexsort((-pieces.areas, pieces.labels))  # of each label, the largest piece first
     count = 0
-    for of_label in np.split(order, np.flatnonzero(np.diff(pieces.labels[order])) + 1):
+    for of_label in np.split(order, np.flatnonzero(np.diff(pieces.labels[order])) + 1) if order.size else ():
         largest, others = of_label[0], of_label[1:]
         others = others[pieces.areas[others] >= COMPARABLE * pieces.areas[largest]]
         if others.size:
