@@ -65,6 +65,8 @@ class ImageSource:
         self.pixel_size_um: PixelSize | None = stored.pixel_size_um
         self._stored = stored
         self._axis = next((letter for letter in "SC" if letter in stored.axes), None)
+        alpha = stored.has_alpha or (stored.is_rgb and self._length(self._axis) == 4)
+        self._channel_count = self._length(self._axis) - alpha
         self._channels = self._choose_channels(channels)
         self._page = self._choose_page(page)
         names = stored.channel_names
@@ -82,7 +84,7 @@ class ImageSource:
         return int(self._stored.pixels.shape[self._stored.axes.index(axis)]) if axis else 1
 
     def _choose_channels(self, wanted: Sequence[int | str] | None) -> list[int]:
-        count, names = self._length(self._axis) - self._stored.has_alpha, list(self._stored.channel_names)
+        count, names = self._channel_count, list(self._stored.channel_names)
         if wanted is None:
             if self._stored.is_rgb and count >= 3:
                 return [0, 1, 2]
@@ -140,17 +142,39 @@ class ImageSource:
             ValueError: the region is empty or leaves the image.
             InputError: the file is damaged there.
         """
+        return self._read(y0, x0, y1, x1, self._channels)
+
+    def read_every_channel(self, y0: int, x0: int, y1: int, x1: int) -> np.ndarray:
+        """Read all channels of a region, chosen or not, but alpha: (y1 - y0, x1 - x0, C), as `read` otherwise.
+
+        Their names are `every_channel`.
+        """
+        pixels = self._read(y0, x0, y1, x1, list(range(self._channel_count)))
+        return pixels[..., None] if pixels.ndim == 2 else pixels
+
+    @property
+    def every_channel(self) -> tuple[str, ...]:
+        """Names of all channels but alpha: as the file has them, else red, green and blue, numbers, or "grey"."""
+        count = len(self.shape) if self._channel_count == 1 and len(self.shape) == 3 else self._channel_count
+        names = self._stored.channel_names
+        if len(names) >= count and all(names[:count]) and len(set(names[:count])) == count:
+            return names[:count]
+        if self._stored.is_rgb and count >= 3:
+            return ("red", "green", "blue")
+        return tuple(map(str, range(count))) if count > 1 else ("grey",)
+
+    def _read(self, y0: int, x0: int, y1: int, x1: int, channels: list[int]) -> np.ndarray:
         height, width = self.shape[:2]
         if not (0 <= y0 < y1 <= height and 0 <= x0 < x1 <= width):
             raise ValueError(f"expected a region inside {height} x {width} pixels, found ({y0}, {x0}) to ({y1}, {x1})")
         where: dict[str, int | slice] = {**self._page, "Y": slice(y0, y1), "X": slice(x0, x1)}
         try:
-            pixels = self._stored.convert(self._slice(where))
+            pixels = self._stored.convert(self._slice(where, channels))
         except Exception as error:  # whatever the decoder of the file's compression raises
             raise broken(Path(self.name), error) from error
         return np.ascontiguousarray(pixels, dtype=self.dtype)
 
-    def _slice(self, where: dict[str, int | slice]) -> np.ndarray:
+    def _slice(self, where: dict[str, int | slice], channels: list[int]) -> np.ndarray:
         axes, pixels = self._stored.axes, self._stored.pixels
         order = [axis for axis in axes if axis in {"Y", "X", self._axis}]
         if self._axis is None:
@@ -158,9 +182,9 @@ class ImageSource:
         if order[-1] == self._axis:  # the samples of a pixel lie together
             where[self._axis] = slice(None)
             found = _in_order(np.asarray(pixels[tuple(where[axis] for axis in axes)]), order)
-            return found[..., self._channels] if len(self._channels) > 1 else found[..., self._channels[0]]
+            return found[..., channels] if len(channels) > 1 else found[..., channels[0]]
         planes = []
-        for channel in self._channels:
+        for channel in channels:
             where[self._axis] = channel
             plane = np.asarray(pixels[tuple(where[axis] for axis in axes)])
             planes.append(_in_order(plane, [axis for axis in order if axis != self._axis]))
