@@ -1,0 +1,266 @@
+"""Detectron2's box and mask heads with their work around the network done for all images at once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from detectron2.config import CfgNode, configurable
+from detectron2.layers import ShapeSpec, cross_entropy
+from detectron2.modeling import ROI_HEADS_REGISTRY, StandardROIHeads
+from detectron2.modeling.poolers import ROIPooler
+from detectron2.modeling.roi_heads.fast_rcnn import FastRCNNOutputLayers
+from detectron2.modeling.roi_heads.mask_head import BaseMaskRCNNHead
+from detectron2.structures import Boxes, ImageList, Instances
+from torch.nn import functional as F
+from torch.nn.utils.rnn import pad_sequence
+
+from nucleus.data.label_masks import crop_and_resize
+from nucleus.errors import InputError
+from nucleus.modeling.anchor_matching import labels_of_iou, paired_iou
+from nucleus.modeling.batched_rpn import smooth_l1
+from nucleus.modeling.box_coding import encode
+from nucleus.modeling.sampling import draw
+from nucleus.modeling.sparse_roi_align import SparseROIPooler
+from nucleus.modeling.step_log import log_scalars
+
+
+@dataclass(frozen=True)
+class SampledRegions:
+    """The R regions of N images on which the heads are trained, image after image, nuclei before background.
+
+    Attributes:
+        rois: float32 (R, 5), number of the image and box XYXY in pixels.
+        classes: int64 (R,), the number of classes for background.
+        target_boxes: float32 (R, 4), XYXY; of background and of no use where an image has no nuclei.
+        targets: int64 (R,), index of the matched nucleus among those of the image.
+        nuclei, background: how many of each in each image.
+    """
+
+    rois: torch.Tensor
+    classes: torch.Tensor
+    target_boxes: torch.Tensor
+    targets: torch.Tensor
+    nuclei: list[int]
+    background: list[int]
+
+    def foreground(self) -> torch.Tensor:
+        """Positions of the regions that are nuclei, int64, made on the host."""
+        found, first = [], 0
+        for nuclei, background in zip(self.nuclei, self.background, strict=True):
+            found.append(torch.arange(first, first + nuclei))
+            first += nuclei + background
+        return torch.cat(found).to(self.rois.device, non_blocking=True)
+
+
+@ROI_HEADS_REGISTRY.register()
+class BatchedROIHeads(StandardROIHeads):
+    """StandardROIHeads (He et al. 2017, "Mask R-CNN"), the same mathematics and parameters without loops over images.
+
+    Proposals of all images are matched and sampled together, both branches work on all regions at once, and mask
+    targets are made for the sampled nuclei only. A checkpoint of StandardROIHeads loads into this and the other way.
+    Cascade R-CNN has heads of its own (CascadeROIHeads), which stay Detectron2's.
+
+    On a GPU the host waits once for the size of the sample, and once a branch for the sizes of the regions.
+    """
+
+    @configurable
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode, input_shape: dict[str, ShapeSpec]) -> dict[str, Any]:
+        """As StandardROIHeads.
+
+        Raises:
+            InputError: a head or setting that these heads do not know.
+        """
+        refused = {
+            "MODEL.KEYPOINT_ON": (cfg.MODEL.KEYPOINT_ON, False),
+            "MODEL.ROI_BOX_HEAD.TRAIN_ON_PRED_BOXES": (cfg.MODEL.ROI_BOX_HEAD.TRAIN_ON_PRED_BOXES, False),
+            "VIS_PERIOD": (cfg.VIS_PERIOD, 0),
+        }
+        for key, (found, expected) in refused.items():
+            if found != expected:
+                raise InputError(key, expected=f"{expected} with BatchedROIHeads", found=str(found), remedy=STOCK_HEADS)
+        settings = super().from_config(cfg, input_shape)
+        for name in ("box_pooler", "mask_pooler"):
+            if type(settings.get(name)) is ROIPooler:
+                settings[name] = _sparse(cfg, settings[name], name)
+        if not isinstance(settings.get("mask_head"), BaseMaskRCNNHead | None):
+            raise InputError("MODEL.ROI_MASK_HEAD.NAME", expected="a head like MaskRCNNConvUpsampleHead",
+                             found=cfg.MODEL.ROI_MASK_HEAD.NAME, remedy=STOCK_HEADS)  # fmt: skip
+        return settings
+
+    def forward(
+        self,
+        images: ImageList,
+        features: Mapping[str, torch.Tensor],
+        proposals: list[Instances],
+        targets: list[Instances] | None = None,
+    ) -> tuple[list[Instances], dict[str, torch.Tensor]]:
+        """As StandardROIHeads; in training the list of instances is empty."""
+        if not self.training:
+            return super().forward(images, features, proposals, targets)
+        assert targets, "'targets' argument is required during training"
+        regions = self.sample(proposals, targets)
+        losses = self._box_losses([features[name] for name in self.box_in_features], regions)
+        if self.mask_on:
+            losses |= self._mask_losses([features[name] for name in self.mask_in_features], regions, targets)
+        return [], losses
+
+    @torch.no_grad()
+    def sample(self, proposals: Sequence[Instances], targets: Sequence[Instances]) -> SampledRegions:
+        """Match the proposals of all images with their nuclei and draw from them.
+
+        Args:
+            proposals: of each image, with proposal_boxes.
+            targets: of each image, with gt_boxes and gt_classes.
+        """
+        nuclei = [one.gt_boxes.tensor for one in targets]
+        boxes = [one.proposal_boxes.tensor for one in proposals]
+        if self.proposal_append_gt:
+            boxes = [torch.cat(pair) for pair in zip(boxes, nuclei, strict=True)]
+        counts = [len(one) for one in boxes]
+        padded = pad_sequence(boxes, batch_first=True)
+        # One empty box more, so that there is something to point at where an image has no nuclei.
+        truth = pad_sequence([F.pad(one, (0, 0, 0, 1)) for one in nuclei], batch_first=True)
+        classes = pad_sequence(
+            [F.pad(one.gt_classes, (0, 1), value=self.num_classes) for one in targets], batch_first=True
+        )
+        iou, matched = paired_iou(truth[:, :, None], padded[:, None]).max(dim=1)
+        matcher = self.proposal_matcher
+        labels = labels_of_iou(iou, matcher.thresholds, matcher.labels)
+        found = classes.gather(1, matched).masked_fill_(labels == 0, self.num_classes).masked_fill_(labels == -1, -1)
+        empty = torch.tensor([not len(one) for one in nuclei]).to(padded.device, non_blocking=True)
+        found = found.masked_fill_(empty[:, None], self.num_classes)
+        limits = torch.tensor(counts).to(padded.device, non_blocking=True)
+        found = found.masked_fill_(torch.arange(padded.shape[1], device=padded.device) >= limits[:, None], -1)
+
+        is_background = found == self.num_classes
+        sample = draw((found >= 0) & ~is_background, is_background, self.batch_size_per_image, self.positive_fraction)
+        valid = sample.valid
+        drawn = torch.stack([valid[:, : sample.positives].sum(dim=1), valid[:, sample.positives :].sum(dim=1)])
+        positives, negatives = drawn.tolist()  # the host waits here
+        place, image = _places(positives, negatives, sample.positives, valid.shape[1], padded.device)
+        at = sample.index.flatten()[place] + image * padded.shape[1]
+        own = matched.flatten()[at]
+        log_scalars(
+            roi_head__num_fg_samples=sum(positives) / len(positives),
+            roi_head__num_bg_samples=sum(negatives) / len(negatives),
+        )
+        return SampledRegions(
+            torch.cat([image[:, None].to(padded.dtype), padded.flatten(0, 1)[at]], dim=1),
+            found.flatten()[at],
+            truth.flatten(0, 1)[own + image * truth.shape[1]],
+            own,
+            positives,
+            negatives,
+        )
+
+    def label_and_sample_proposals(self, proposals: list[Instances], targets: list[Instances]) -> list[Instances]:
+        """As StandardROIHeads: what `sample` draws, as Instances of each image."""
+        regions = self.sample(proposals, targets)
+        sizes = [sum(pair) for pair in zip(regions.nuclei, regions.background, strict=True)]
+        parts = zip(proposals, targets, regions.rois.split(sizes), regions.classes.split(sizes),
+                    regions.targets.split(sizes), strict=True)  # fmt: skip
+        sampled = []
+        for proposal, target, rois, classes, matched in parts:
+            one = Instances(proposal.image_size, proposal_boxes=Boxes(rois[:, 1:]), gt_classes=classes)
+            if len(target):
+                for name, value in target.get_fields().items():
+                    if name.startswith("gt_") and not one.has(name):
+                        one.set(name, value[matched])
+            sampled.append(one)
+        return sampled
+
+    def _box_losses(self, features: list[torch.Tensor], regions: SampledRegions) -> dict[str, torch.Tensor]:
+        """Losses of the box branch: Girshick 2015, "Fast R-CNN", section 2.3."""
+        predictor: FastRCNNOutputLayers = self.box_predictor
+        scores, deltas = predictor(self.box_head(self.box_pooler.pool(features, regions.rois)))
+        boxes, classes = regions.rois[:, 1:], regions.classes
+        is_nucleus = classes < self.num_classes
+        _log_classification(scores.detach(), classes, is_nucleus)
+        if predictor.use_sigmoid_ce or predictor.box_reg_loss_type != "smooth_l1":
+            together = Instances((1, 1), proposal_boxes=Boxes(boxes), gt_classes=classes)
+            together.gt_boxes = Boxes(regions.target_boxes)
+            return predictor.losses((scores, deltas), [together])
+        if deltas.shape[1] > 4:  # those of the true class
+            own = classes.clamp(max=self.num_classes - 1)
+            deltas = deltas.view(len(deltas), -1, 4)[torch.arange(len(deltas), device=deltas.device), own]
+        wanted = encode(
+            predictor.box2box_transform, boxes, torch.where(is_nucleus[:, None], regions.target_boxes, boxes)
+        )
+        distance = torch.where(is_nucleus[:, None], smooth_l1(deltas, wanted, predictor.smooth_l1_beta), 0).sum()
+        losses = {
+            "loss_cls": cross_entropy(scores, classes, reduction="mean"),
+            "loss_box_reg": distance / max(len(classes), 1),
+        }
+        return {name: loss * predictor.loss_weight.get(name, 1.0) for name, loss in losses.items()}
+
+    def _mask_losses(
+        self, features: list[torch.Tensor], regions: SampledRegions, targets: Sequence[Instances]
+    ) -> dict[str, torch.Tensor]:
+        """Loss of the mask branch on the regions that are nuclei: He et al. 2017, "Mask R-CNN", section 3."""
+        chosen = regions.foreground()
+        rois, classes = regions.rois[chosen], regions.classes[chosen]
+        logits = self.mask_head.layers(self.mask_pooler.pool(features, rois))
+        if not len(chosen):
+            return {"loss_mask": logits.sum() * 0}
+        present = [i for i, count in enumerate(regions.nuclei) if count]
+        indices, boxes = regions.targets[chosen].split(regions.nuclei), rois[:, 1:].split(regions.nuclei)
+        masks = [targets[i].gt_masks[indices[i]] for i in present]
+        if not all(hasattr(one, "crop_and_resize") for one in masks):
+            raise TypeError(f"gt_masks: expected BitMasks, PolygonMasks or LabelMasks, got {type(masks[0]).__name__}")
+        wanted = crop_and_resize(masks, [boxes[i] for i in present], logits.shape[-1]).to(logits.device)
+        logits = logits[:, 0] if logits.shape[1] == 1 else logits[torch.arange(len(logits)).to(classes), classes]
+        _log_masks(logits.detach(), wanted)
+        loss = F.binary_cross_entropy_with_logits(logits.float(), wanted.float(), reduction="mean")
+        return {"loss_mask": loss * self.mask_head.loss_weight}
+
+
+STOCK_HEADS = 'Set MODEL.ROI_HEADS.NAME "StandardROIHeads".'
+
+
+def _sparse(cfg: CfgNode, pooler: ROIPooler, name: str) -> SparseROIPooler:
+    """The same pooler, with ROIAlign as a sparse matrix."""
+    head = cfg.MODEL.ROI_BOX_HEAD if name == "box_pooler" else cfg.MODEL.ROI_MASK_HEAD
+    scales = [one.spatial_scale for one in pooler.level_poolers]
+    return SparseROIPooler(pooler.output_size, scales, head.POOLER_SAMPLING_RATIO, head.POOLER_TYPE)
+
+
+def _places(
+    positives: Sequence[int], negatives: Sequence[int], columns: int, width: int, device: torch.device
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Where the valid ones are in the flattened sample of N rows, positives in the first columns; and their rows."""
+    parts = []
+    for row, (some, others) in enumerate(zip(positives, negatives, strict=True)):
+        first = row * width
+        parts += [torch.arange(first, first + some), torch.arange(first + columns, first + columns + others)]
+    place = torch.cat(parts).to(device, non_blocking=True)
+    return place, torch.div(place, width, rounding_mode="floor")
+
+
+def _log_classification(scores: torch.Tensor, classes: torch.Tensor, is_nucleus: torch.Tensor) -> None:
+    """The numbers that Detectron2 logs of the box branch."""
+    if not len(scores):
+        return
+    found = scores.argmax(dim=1)
+    right, count = found == classes, is_nucleus.sum()
+    log_scalars(
+        fast_rcnn__cls_accuracy=right.float().mean(),
+        fast_rcnn__fg_cls_accuracy=(right & is_nucleus).sum() / count,
+        fast_rcnn__false_negative=((found == scores.shape[1] - 1) & is_nucleus).sum() / count,
+    )
+
+
+def _log_masks(logits: torch.Tensor, wanted: torch.Tensor) -> None:
+    """The numbers that Detectron2 logs of the mask branch."""
+    wrong, inside = (logits > 0) != wanted, wanted.sum()
+    log_scalars(
+        mask_rcnn__accuracy=1 - wrong.float().mean(),
+        mask_rcnn__false_positive=(wrong & ~wanted).sum() / (wanted.numel() - inside).clamp(min=1),
+        mask_rcnn__false_negative=(wrong & wanted).sum() / inside.clamp(min=1),
+    )
