@@ -95,7 +95,7 @@ def test_no_torch_is_imported_not_even_by_the_workers(mine, tmp_path):
         (blocked / f"{name}.py").write_text(f"raise SystemError('{name} was imported')")
     (tmp_path / "run.py").write_text(RUN % (FORBIDDEN,))
     path = os.pathsep.join([str(blocked), *filter(None, sys.path)])
-    command = [sys.executable, str(tmp_path / "run.py"), *options(mine), "--workers", "2"]
+    command = [sys.executable, str(tmp_path / "run.py"), *options(mine, tmp_path / "output"), "--workers", "2"]
     done = subprocess.run(command, env=os.environ | {"PYTHONPATH": path}, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "IMPORTED: []" in done.stdout
