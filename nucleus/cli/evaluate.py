@@ -15,6 +15,7 @@ GeoJSON file all count. Choose a threshold on validation images, never on those 
 from __future__ import annotations
 
 import argparse
+import shlex
 from pathlib import Path
 
 from nucleus.errors import InputError
@@ -59,6 +60,7 @@ def run(args: argparse.Namespace) -> int:
             coco_ap=not args.no_coco_ap,
             max_detections=args.max_detections,
             report=not args.no_report,
+            command=_command(args),
             workers=args.workers,
             progress=True,
         )
@@ -73,3 +75,12 @@ def run(args: argparse.Namespace) -> int:
         print(f"WARNING: {warning}")
     print("Written:", ", ".join(str(path) for path in evaluation.files))
     return 0
+
+
+def _command(args: argparse.Namespace) -> str:
+    """The command with all its options, defaults too, as one would type it."""
+    words = ["nucleus", "evaluate"]
+    for name, value in vars(args).items():
+        if value is not None and value is not False and value != "":
+            words += [f"--{name.replace('_', '-')}", *([] if value is True else [str(value)])]
+    return shlex.join(words)

@@ -50,6 +50,7 @@ def evaluate_files(
     coco_ap: bool = True,
     max_detections: int = MAX_DETECTIONS,
     report: bool = True,
+    command: str = "",
     workers: int = 1,
     progress: bool = False,
 ) -> Evaluation:
@@ -70,6 +71,7 @@ def evaluate_files(
         coco_ap: compute COCO AP of scored detections, which holds all run lengths in memory.
         max_detections: highest-scored detections of an image that count for COCO AP.
         report: write the report.
+        command: how it was started, for the report.
         workers: processes.
         progress: show a bar where stderr is a terminal.
 
@@ -93,10 +95,10 @@ def evaluate_files(
         workers=workers,
         progress=progress,
     )
-    return _write(scores, Path(output), report)
+    return _write(scores, Path(output), report, command)
 
 
-def _write(scores: FileScores, output: Path, report: bool) -> Evaluation:
+def _write(scores: FileScores, output: Path, report: bool, command: str) -> Evaluation:
     images = scores.images
     known, method = intervals(images), describe(images)
     density_intervals = {what: intervals(images, strata=bins) for what, bins in density_strata(images).items()}
@@ -128,7 +130,9 @@ def _write(scores: FileScores, output: Path, report: bool) -> Evaluation:
             ranked=scores.ranked,
             score_threshold=scores.score_threshold,
             pictures=lambda position: _label_pair(scores, position),
-            settings=scores.settings | {"intervals": f"{method['level']:.0%}, {method['method']}"},
+            settings=scores.settings
+            | {"intervals": f"{method['level']:.0%}, {method['method']}"}
+            | ({"command": command} if command else {}),
             warnings=scores.warnings,
         )
         names += REPORT_FILES

@@ -7,7 +7,16 @@ from itertools import pairwise
 
 import numpy as np
 
-from nucleus.visualization.colors import FALSE, MATCHED, MISSED, colored_labels, label_colors, modality_color
+from nucleus.visualization.colors import (
+    FALSE,
+    MATCHED,
+    MISSED,
+    colored_labels,
+    group_colors,
+    hex_color,
+    label_colors,
+    modality_color,
+)
 
 
 def test_a_label_has_one_colour_whatever_else_is_there() -> None:
@@ -52,3 +61,15 @@ def test_the_error_colours_differ_in_brightness_too() -> None:
 def test_every_modality_has_a_colour() -> None:
     assert modality_color("purple_tissue") != modality_color("small_fluorescent")
     assert len(modality_color("something of a user's own")) == 3
+
+
+def test_groups_of_a_plot_have_colours_of_their_own() -> None:
+    names = ["confocal", "purple_tissue", "widefield", "a", "b", "c", "d"]
+    colors = group_colors(names)
+    assert list(colors) == names and len(set(colors.values())) == 7
+    assert colors["purple_tissue"] == modality_color("purple_tissue")
+    assert len(group_colors([str(number) for number in range(20)])) == 20
+
+
+def test_a_colour_as_css_writes_it() -> None:
+    assert hex_color((0, 128, 255)) == "#0080ff"

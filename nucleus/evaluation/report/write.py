@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +91,7 @@ def write_report(
     if len(ranked) not in (0, len(images)):
         raise ValueError(f"expected ranked nuclei of all {len(images)} images, found those of {len(ranked)}")
     summaries = without_repetition(summaries)
+    images = _with_short_names(images)
     dsb_scores = [image.scores.objects.dsb_score for image in images]
     examples = [
         draw_example(rank, images[position], pictures(position) if pictures is not None else None)
@@ -140,6 +142,14 @@ def write_report(
 
 
 _COLORS = {"matched": MATCHED, "missed": MISSED, "false": FALSE, "split": SPLIT, "merged": MERGED, "truth": TRUTH}
+
+
+def _with_short_names(images: Sequence[ScoredImage]) -> list[ScoredImage]:
+    """Images named by their file alone, where that tells them apart."""
+    names = [image.name.rsplit("/", 1)[-1] for image in images]
+    if len(set(names)) < len(names):
+        return list(images)
+    return [replace(image, name=name) for image, name in zip(images, names, strict=True)]
 
 
 def _write_pictures(folder: Path, examples: Sequence[Example]) -> None:

@@ -124,6 +124,18 @@ def test_markdown_has_the_same_and_its_pictures(folder: Path) -> None:
     assert text.count("\n# ") == 0  # a line break in a name makes no heading
 
 
+@pytest.mark.parametrize(
+    ("names", "shown"), [(["a/1.png", "a/2.png"], {"1.png", "2.png"}), (["a/1.png", "b/1.png"], {"a/1.png", "b/1.png"})]
+)
+def test_folders_are_named_where_they_tell_images_apart(
+    case: Any, tmp_path: Path, names: list[str], shown: set[str]
+) -> None:
+    images = [replace(image, name=name) for image, name in zip(case.images, names, strict=False)]
+    write_report(tmp_path, images=images, summaries=summarize(images))
+    words = set(Page((tmp_path / "report.html").read_text()).words)
+    assert words & {"1.png", "2.png", "a/1.png", "a/2.png", "b/1.png"} == shown
+
+
 def test_pictures_of_an_earlier_report_go(case: Any, tmp_path: Path) -> None:
     (tmp_path / "report_pictures").mkdir()
     (tmp_path / "report_pictures" / "9-errors.jpg").touch()
