@@ -12,6 +12,9 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+# Counter-clockwise, as numpy.rot90 counts.
+QUARTER_TURNS = {1: cv2.ROTATE_90_COUNTERCLOCKWISE, 2: cv2.ROTATE_180, 3: cv2.ROTATE_90_CLOCKWISE}
+
 
 @dataclass(frozen=True)
 class View:
@@ -37,34 +40,49 @@ class View:
         """Sample an image or a label image.
 
         Args:
-            pixels: uint8 (H, W, 3), or integers (H, W) below 2**24 with `nearest`.
-            nearest: take the nearest pixel in place of bilinear interpolation.
+            pixels: uint8 (H, W, 3) or (H, W), or with `nearest` int16 or int32 (H, W).
+            nearest: take the pixel that holds the position, in place of bilinear interpolation.
 
         Returns:
-            The same dtype, (height, width) or, after an odd number of quarter turns, (width, height).
+            A new array of the same dtype, (height, width) or, after an odd number of quarter turns, (width, height).
         """
         if self.scale == 1.0:
-            view = pixels[self.top : self.top + self.height, self.left : self.left + self.width]
+            view = pixels[self.top : self.top + self.height, self.left : self.left + self.width].copy()
+        elif nearest:
+            view = self._nearest(pixels)
         else:
-            offset = 0.5 / self.scale - 0.5  # of the first output centre from the first input centre
-            matrix = np.array(
-                [
-                    [1 / self.scale, 0, self.left / self.scale + offset],
-                    [0, 1 / self.scale, self.top / self.scale + offset],
-                ]
-            )
-            # OpenCV has no warp for int32; float32 holds every whole number up to 2**24.
-            source = pixels.astype(np.float32) if nearest else pixels
-            interpolation = cv2.INTER_NEAREST if nearest else cv2.INTER_LINEAR
-            view = cv2.warpAffine(
-                source,
-                matrix,
-                (self.width, self.height),
-                flags=interpolation | cv2.WARP_INVERSE_MAP,
-                borderMode=cv2.BORDER_REPLICATE,
-            ).astype(pixels.dtype, copy=False)
-        view = np.rot90(view, self.quarter_turns)
-        return np.ascontiguousarray(view[:, ::-1] if self.flip else view)
+            view = self._bilinear(pixels)
+        if self.quarter_turns % 4:
+            view = cv2.rotate(view, QUARTER_TURNS[self.quarter_turns % 4])
+        return cv2.flip(view, 1) if self.flip else view
+
+    def _nearest(self, pixels: np.ndarray) -> np.ndarray:
+        rows, columns = (
+            np.minimum(((start + np.arange(length) + 0.5) / self.scale).astype(np.intp), side - 1)
+            for start, length, side in zip((self.top, self.left), (self.height, self.width), pixels.shape, strict=True)
+        )
+        used = pixels[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+        return used.take(columns - columns[0], axis=1).take(rows - rows[0], axis=0)
+
+    def _bilinear(self, pixels: np.ndarray) -> np.ndarray:
+        (first_row, row, last_row), (first_column, column, last_column) = (
+            self._source(start, length, side)
+            for start, length, side in zip((self.top, self.left), (self.height, self.width), pixels.shape, strict=False)
+        )
+        matrix = np.array([[1 / self.scale, 0, column], [0, 1 / self.scale, row]])
+        return cv2.warpAffine(
+            pixels[first_row:last_row, first_column:last_column],
+            matrix,
+            (self.width, self.height),
+            flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+            borderMode=cv2.BORDER_REPLICATE,
+        )
+
+    def _source(self, start: int, length: int, side: int) -> tuple[int, float, int]:
+        """Of one axis: the first pixel that is needed, where in it and after it the view begins, one after the last."""
+        begin = (start + 0.5) / self.scale - 0.5  # of the first output centre from the first input centre
+        first = max(0, int(begin) - 1)
+        return first, begin - first, min(side, int(begin + length / self.scale) + 3)
 
 
 def base_scale(height: int, width: int, short_edge: int) -> float:
@@ -76,7 +94,7 @@ def enlarge(image: np.ndarray, short_edge: int) -> np.ndarray:
     """The whole image at the scale at which the network tests it.
 
     Args:
-        image: uint8 (H, W, 3).
+        image: uint8 (H, W, 3) or (H, W).
         short_edge: see `base_scale`.
 
     Returns:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from typing import Any
 
@@ -11,9 +12,13 @@ from detectron2.data import DatasetFromList, build_detection_test_loader, get_de
 from detectron2.utils import comm
 from torch.utils.data import DataLoader, Dataset
 
+from nucleus.data.decoded import TOLERATED_LOSS, Decoded, decode
+from nucleus.data.image_cache import ImageCache, file_version
 from nucleus.data.mapper import NucleusMapper
 from nucleus.data.stream import AUGMENTATION, Sample, TrainingStream, random_source
 from nucleus.errors import InputError
+
+logger = logging.getLogger(__name__)
 
 
 class PositionedSamples(Dataset):
@@ -23,16 +28,39 @@ class PositionedSamples(Dataset):
         records: of the catalog.
         mapper: turns a record and a random generator into what the network takes.
         seed: of the run.
+        cache_bytes: of decoded images that are kept for all processes of the run.
     """
 
-    def __init__(self, records: list[dict[str, Any]], mapper: NucleusMapper, seed: int) -> None:
-        self.records = DatasetFromList(records, copy=False)  # serialized, so that workers share the memory
+    def __init__(self, records: list[dict[str, Any]], mapper: NucleusMapper, seed: int, cache_bytes: int = 0) -> None:
+        # Serialized, so that workers share the memory; the masks by themselves, since they are seldom needed.
+        light = [{key: value for key, value in record.items() if key != "rles"} for record in records]
+        self.records = DatasetFromList(light, copy=False)
+        self.rles = DatasetFromList([record["rles"] for record in records], copy=False)
         self.mapper = mapper
         self.seed = seed
+        sizes = [(record["height"], record["width"], len(record["rles"])) for record in records]
+        self.cache = ImageCache(sizes, cache_bytes)
 
     def __getitem__(self, sample: Sample) -> dict[str, Any]:
         index, position = sample
-        return self.mapper(self.records[index], random_source(self.seed, AUGMENTATION, position))
+        record = self.records[index]
+        return self.mapper.train(record, self._decoded(index, record), random_source(self.seed, AUGMENTATION, position))
+
+    def _decoded(self, index: int, record: dict[str, Any]) -> Decoded:
+        version = file_version(record["file_name"])
+        decoded = self.cache.get(index, version)
+        if decoded is None:
+            decoded = decode(record | {"rles": self.rles[index]})
+            self.cache.put(index, version, decoded)
+            if len(decoded.layers) > 1 and self.cache.note_overlap(index):
+                logger.warning(
+                    "%s: masks overlap by more than %d %% of one; they go full size through training, which is slow "
+                    "(%d such images so far)",
+                    record["file_name"],
+                    100 * TOLERATED_LOSS,
+                    self.cache.overlapping,
+                )
+        return decoded
 
 
 def build_train_loader(cfg: CfgNode) -> DataLoader:
@@ -54,8 +82,11 @@ def build_train_loader(cfg: CfgNode) -> DataLoader:
     records = get_detection_dataset_dicts(cfg.DATASETS.TRAIN, filter_empty=False)
     seed = cfg.SEED if cfg.SEED >= 0 else comm.shared_random_seed()
     factors = modality_repeat_factors(records, cfg.DATALOADER.MODALITY_BALANCE)
+    samples = PositionedSamples(records, NucleusMapper(cfg, is_train=True), seed, cfg.DATALOADER.CACHE_MIB * 2**20)
+    _share_among_processes(samples.cache)
+    logger.info("%d of %d images are kept in memory once decoded", samples.cache.places, len(records))
     return DataLoader(
-        PositionedSamples(records, NucleusMapper(cfg, is_train=True), seed),
+        samples,
         batch_sampler=TrainingStream(
             factors.numpy(), cfg.SOLVER.IMS_PER_BATCH, seed, comm.get_rank(), comm.get_world_size()
         ),
@@ -86,6 +117,15 @@ def modality_repeat_factors(records: list[dict[str, Any]], balance: float) -> to
     counts = Counter(record["modality"] for record in records)
     factors = torch.tensor([counts[record["modality"]] ** -balance for record in records])
     return factors / factors.min()
+
+
+def _share_among_processes(cache: ImageCache) -> None:
+    """Let the processes of the run that are on one machine use one memory, that of the first of them."""
+    if comm.get_world_size() > 1:
+        places = comm.all_gather(cache.place())
+        if comm.get_local_rank() > 0:
+            cache.share(places[comm.get_rank() - comm.get_local_rank()])
+        comm.synchronize()  # the first must not end before the others have opened its memory
 
 
 def _as_list(batch: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -1,9 +1,13 @@
+import cv2
 import numpy as np
 import pytest
 import torch
 from detectron2.structures import BitMasks
 
+from nucleus.config import load_config
 from nucleus.data.catalog import load_records
+from nucleus.data.decoded import Decoded
+from nucleus.data.label_masks import LabelMasks
 from nucleus.data.mapper import NucleusMapper, instances_from_label_image
 from nucleus.errors import InputError
 
@@ -39,7 +43,7 @@ def test_small_remnants_and_empty_images_give_no_targets():
     labels[0, :3] = 1
     assert len(instances_from_label_image(labels, min_area=4)) == 0
     empty = instances_from_label_image(np.zeros((4, 6), np.int32))
-    assert len(empty) == 0 and isinstance(empty.gt_masks, BitMasks) and empty.gt_boxes.tensor.shape == (0, 4)
+    assert len(empty) == 0 and isinstance(empty.gt_masks, LabelMasks) and empty.gt_boxes.tensor.shape == (0, 4)
 
 
 def test_training_without_augmentation_gives_the_image_and_its_nuclei(two_images):
@@ -80,3 +84,47 @@ def test_an_image_of_another_size_than_annotated_is_named(two_images):
     record = load_records(json_file, root)[0] | {"height": 41}
     with pytest.raises(InputError, match=r"one\.png.*41 x 50.*40 x 50"):
         NucleusMapper(True, **SETTINGS)(record)
+
+
+def test_masks_come_as_a_label_image_or_as_detectron2s_own(two_images, pytestconfig):
+    json_file, root, _ = two_images
+    record = load_records(json_file, root)[0]
+    settings = SETTINGS | {"scale_range": (0.6, 1.7), "crop_size": 30, "flip_and_turn": True}
+    for seed in range(5):
+        label, bit = (
+            NucleusMapper(True, **settings, mask_format=name)(record, np.random.default_rng(seed))["instances"]
+            for name in ("label", "bitmask")
+        )
+        assert isinstance(label.gt_masks, LabelMasks) and isinstance(bit.gt_masks, BitMasks)
+        assert torch.equal(label.gt_masks.tensor, bit.gt_masks.tensor)
+        assert torch.equal(label.gt_boxes.tensor, bit.gt_boxes.tensor)
+        assert torch.equal(label.gt_boxes.tensor, bit.gt_masks.get_bounding_boxes().tensor)
+    with pytest.raises(InputError, match=r"INPUT\.MASK_FORMAT.*label or bitmask.*polygon"):
+        NucleusMapper(True, **settings, mask_format="polygon")
+    cfg = load_config(pytestconfig.rootpath / "configs/quick/mask_rcnn_lite0_FPN.yaml")
+    assert NucleusMapper(cfg).mask_format == "label"
+    cfg.INPUT.MASK_FORMAT = "bitmask"
+    assert NucleusMapper(cfg).mask_format == "bitmask"
+
+
+def test_overlapping_masks_go_through_in_layers():
+    first, second = np.zeros((2, 20, 20), np.int16)
+    first[2:12, 2:12], first[15:, 15:], second[5:15, 5:15] = 1, 3, 2
+    decoded = Decoded(np.zeros((20, 20), np.uint8), (first, second))
+    settings = SETTINGS | {"scale_range": (2.0, 2.0)}
+    instances = NucleusMapper(True, **settings).train({}, decoded, np.random.default_rng(0))["instances"]
+    assert isinstance(instances.gt_masks, BitMasks)
+    expected = [np.kron(layer == label, np.ones((2, 2))) for layer, label in ((first, 1), (first, 3), (second, 2))]
+    assert np.array_equal(instances.gt_masks.tensor.numpy(), np.stack(expected))
+    assert instances.gt_boxes.tensor.tolist() == [[4, 4, 24, 24], [30, 30, 40, 40], [10, 10, 30, 30]]
+
+
+@pytest.mark.parametrize("is_train", [True, False])
+@pytest.mark.parametrize("bgr", [True, False])
+def test_a_grey_image_has_three_equal_channels_and_a_coloured_one_its_own(tmp_path, is_train, bgr):
+    colours = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
+    for name, image in (("grey", np.repeat(colours[..., :1], 3, axis=2)), ("colour", colours)):
+        cv2.imwrite(str(tmp_path / f"{name}.png"), image[..., ::-1])
+        record = {"file_name": str(tmp_path / f"{name}.png"), "height": 20, "width": 30, "rles": []}
+        found = NucleusMapper(is_train, **(SETTINGS | {"bgr": bgr}))(record)["image"].numpy()
+        assert np.array_equal(found, (image[..., ::-1] if bgr else image).transpose(2, 0, 1))
