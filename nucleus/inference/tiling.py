@@ -14,6 +14,7 @@ Source of the words: Weigert et al. 2020, StarDist, module `big`.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 
@@ -60,16 +61,19 @@ class TileGrid:
         height: of the image, in pixels.
         width: of the image, in pixels.
         margin: pixels by which a read region exceeds its write region inside the image.
-        rows: the tiles, row by row from the top, each row from the left.
+        tiles: row by row from the top, each row from the left.
     """
 
     height: int
     width: int
     margin: int
-    rows: tuple[tuple[Tile, ...], ...]
+    tiles: tuple[Tile, ...]
 
     def __len__(self) -> int:
-        return sum(map(len, self.rows))
+        return len(self.tiles)
+
+    def __iter__(self) -> Iterator[Tile]:
+        return iter(self.tiles)
 
 
 def plan_tiles(height: int, width: int, *, tile: int, margin: int, multiple: int = 1) -> TileGrid:
@@ -96,20 +100,12 @@ def plan_tiles(height: int, width: int, *, tile: int, margin: int, multiple: int
         raise ValueError(f"expected positive sizes, found image {height} x {width}, tile {tile}, margin {margin}")
     if step < 1 and max(height, width) > tile:
         raise ValueError(f"expected a tile of at least {2 * margin + multiple} pixels, found {tile}")
-    across = _spans(width, tile, margin, step)
-    rows = []
-    for row, (read_top, top, bottom, read_bottom) in enumerate(_spans(height, tile, margin, step)):
-        rows.append(
-            tuple(
-                Tile(
-                    number=row * len(across) + column,
-                    read=Region(read_top, read_left, read_bottom, read_right),
-                    write=Region(top, left, bottom, right),
-                )
-                for column, (read_left, left, right, read_right) in enumerate(across)
-            )
-        )
-    return TileGrid(height=height, width=width, margin=margin, rows=tuple(rows))
+    tiles: list[Tile] = []
+    for read_top, top, bottom, read_bottom in _spans(height, tile, margin, step):
+        for read_left, left, right, read_right in _spans(width, tile, margin, step):
+            read = Region(read_top, read_left, read_bottom, read_right)
+            tiles.append(Tile(len(tiles), read, Region(top, left, bottom, right)))
+    return TileGrid(height, width, margin, tuple(tiles))
 
 
 def _spans(length: int, tile: int, margin: int, step: int) -> list[tuple[int, int, int, int]]:
