@@ -1,12 +1,14 @@
 """COCO files: images, one annotation a nucleus, masks as compressed RLE.
 
-A file written here has one image and one annotation a line, so that two of them can be compared with `diff`.
+A file written here has one image and one annotation a line, so that two of them can be compared with `diff`. COCO
+*results* are detections alone: a list of image_id, category_id, bbox, segmentation and score, which the COCO API loads
+beside the file that has the images.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from pycocotools import mask as coco_mask
 
 from nucleus.errors import InputError
 from nucleus.formats.atomic import atomic_write
+from nucleus.masks.nuclei import in_batches, iterate_nuclei
 from nucleus.masks.rle import Rle, runs_from_coco
 
 NUCLEUS = {"id": 1, "name": "nucleus"}
@@ -51,6 +54,51 @@ def write_coco(
         file.write('],\n"annotations": [')
         _write_lines(file.write, annotations)
         file.write("]}\n")
+
+
+def coco_results(
+    image_id: int | str, label_image: np.ndarray, scores: Sequence[float] | np.ndarray | None = None
+) -> Iterator[dict[str, Any]]:
+    """The nuclei of one image as COCO results, in ascending order of their labels.
+
+    Args:
+        image_id: of the image in the COCO file that the results belong to.
+        label_image: integers (H, W), 0 background; also an array on disk.
+        scores: of label 1, 2, ..., in [0, 1]. COCO results must have one: 1 where unknown (None or NaN).
+
+    Yields:
+        {"image_id", "category_id", "bbox" (XYWH in pixels), "segmentation" (compressed RLE), "score"}.
+
+    Raises:
+        ValueError: there are fewer scores than the largest label.
+    """
+    height, width = label_image.shape
+    for batch, masks in in_batches(iterate_nuclei(label_image, scores), height, width):
+        for nucleus, rle in zip(batch, masks.encode(), strict=True):
+            left, top, right, bottom = nucleus.box
+            yield {
+                "image_id": image_id,
+                "category_id": NUCLEUS["id"],
+                "bbox": [left, top, right - left, bottom - top],
+                "segmentation": rle,
+                "score": 1.0 if np.isnan(nucleus.score) else nucleus.score,
+            }
+
+
+def write_coco_results(path: str | Path, results: Iterable[dict[str, Any]]) -> None:
+    """Write COCO results as they come; memory does not grow with their number.
+
+    Args:
+        path: the file to write; a killed run leaves the old file or the new one.
+        results: as `coco_results` gives them, of one image or of several, one after the other.
+
+    Raises:
+        OSError: the disk is full or not writable.
+    """
+    with atomic_write(path) as temporary, temporary.open("w", encoding="ascii") as file:
+        file.write("[")
+        _write_lines(file.write, results)
+        file.write("]\n")
 
 
 def _write_lines(write: Any, items: Iterable[dict[str, Any]]) -> None:

@@ -70,10 +70,12 @@ def _roifile(path: str | Path) -> Any:
 
 
 def _roi(roifile: Any, nucleus: Nucleus) -> bytes:
-    left, top, right, bottom = nucleus.box
+    left, top = nucleus.box[:2]
     rings = [ring for polygon in trace_polygons(nucleus.mask, top, left) for ring in polygon]
     roi = roifile.ImagejRoi.frompoints(rings[0], name=str(nucleus.label))
-    roi.left, roi.top, roi.right, roi.bottom = left, top, right, bottom
+    corners = np.concatenate(rings)
+    roi.left, roi.top = corners.min(axis=0).tolist()
+    roi.right, roi.bottom = corners.max(axis=0).tolist()
     roi.roitype = roifile.ROI_TYPE.TRACED
     if len(rings) > 1:
         roi.roitype = roifile.ROI_TYPE.RECT  # ImageJ's sign of a composite, with a path that is not empty

@@ -6,12 +6,15 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from nucleus.errors import InputError
 from nucleus.formats.atomic import atomic_write
+from nucleus.masks.nuclei import in_batches, iterate_nuclei
 
 LONGEST_FIELD = 1 << 30  # characters; the csv module's own limit of 131,072 is short for a mask of a large image
 
@@ -88,7 +91,7 @@ def write_kaggle_csv(path: str | Path, rows: Iterable[tuple[str, str]]) -> None:
 
     Args:
         path: the file to write; a killed run leaves the old file or the new one.
-        rows: ImageId and runs, as `nucleus.masks.rle.encode_kaggle` gives them; empty runs for an image without nuclei.
+        rows: ImageId and runs, as `kaggle_rows` gives them; empty runs for an image without nuclei.
 
     Raises:
         OSError: the disk is full or not writable.
@@ -97,3 +100,24 @@ def write_kaggle_csv(path: str | Path, rows: Iterable[tuple[str, str]]) -> None:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(("ImageId", "EncodedPixels"))
         writer.writerows(rows)
+
+
+def kaggle_rows(image_id: str, label_image: np.ndarray) -> Iterator[tuple[str, str]]:
+    """The lines of one image in a submission, in ascending order of its labels; one without runs if it has no nuclei.
+
+    Args:
+        image_id: name of the image.
+        label_image: integers (H, W), 0 background; also an array on disk.
+
+    Yields:
+        ImageId and runs, for `write_kaggle_csv`.
+    """
+    height, width = label_image.shape
+    empty = True
+    for _, masks in in_batches(iterate_nuclei(label_image), height, width):
+        runs, runs_of_mask = masks.runs()
+        for own in np.split(runs, np.cumsum(runs_of_mask)[:-1]):
+            empty = False
+            yield image_id, " ".join(f"{start + 1} {stop - start}" for start, stop in own.tolist())
+    if empty:
+        yield image_id, ""

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 
+from nucleus.masks.box_masks import BoxMasks
+
+BATCH = 256  # nuclei encoded together
 BAND = 1024  # rows looked at together; a label image on disk is read that much at a time
 
 
@@ -90,3 +94,20 @@ def iterate_nuclei(labels: np.ndarray, scores: Sequence[float] | np.ndarray | No
         mask = np.asarray(labels[top:bottom, left:right]) == label
         score = float("nan") if scores is None else float(scores[label - 1])
         yield Nucleus(label, (left, top, right, bottom), mask, score)
+
+
+def in_batches(nuclei: Iterable[Nucleus], height: int, width: int) -> Iterator[tuple[list[Nucleus], BoxMasks]]:
+    """Gather nuclei of one image, 256 at a time, into BoxMasks, which encode many at once.
+
+    Args:
+        nuclei: of the image, in any number.
+        height: H of the image in pixels.
+        width: W of the image in pixels.
+
+    Yields:
+        Nuclei and their masks, in the same order; none empty.
+    """
+    iterator = iter(nuclei)
+    while batch := list(islice(iterator, BATCH)):
+        boxes = np.array([nucleus.box for nucleus in batch], dtype=np.int64)
+        yield batch, BoxMasks(boxes, [nucleus.mask for nucleus in batch], height, width)

@@ -1,13 +1,19 @@
 """COCO files: written and read again, checked, and every form of segmentation."""
 
+import contextlib
+import io
 import json
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 
 from nucleus.errors import InputError
-from nucleus.formats.coco import read_coco, rle_from_segmentation, write_coco
+from nucleus.formats.coco import coco_results, read_coco, rle_from_segmentation, write_coco, write_coco_results
 from nucleus.masks.rle import decode_coco, encode_coco
 
 IMAGE = {"id": 1, "file_name": "a.png", "height": 4, "width": 5}
@@ -132,3 +138,43 @@ def test_several_polygons_are_one_mask():
 def test_broken_segmentations_are_refused(segmentation):
     with pytest.raises(ValueError, match="expected"):
         rle_from_segmentation(segmentation, 4, 5)
+
+
+def test_results_are_what_pycocotools_loads(tmp_path):
+    labels = np.zeros((2, 40, 50), np.int32)
+    labels[0, 3:9, 4:10] = 2
+    labels[0, 30:40, 45:50] = labels[0, 0, 0] = 1
+    labels[1, 10:20, 10:20] = 1
+    images = [{"id": f"image {number}", "file_name": "x", "height": 40, "width": 50} for number in (0, 1)]
+    write_coco(tmp_path / "truth.json", {}, images, [])
+    results = [
+        one for number in (0, 1) for one in coco_results(images[number]["id"], labels[number], [0.25, float("nan")])
+    ]
+    write_coco_results(tmp_path / "results.json", results)
+    with contextlib.redirect_stdout(io.StringIO()):
+        loaded = COCO(str(tmp_path / "truth.json")).loadRes(str(tmp_path / "results.json"))
+    found = loaded.loadAnns(loaded.getAnnIds())
+    assert [(one["image_id"], one["score"]) for one in found] == [
+        ("image 0", 0.25),
+        ("image 0", 1.0),
+        ("image 1", 0.25),
+    ]
+    assert found[1]["bbox"] == [4, 3, 6, 6] and found[1]["area"] == 36
+    for one, expected in zip(found, (labels[0] == 1, labels[0] == 2, labels[1] == 1), strict=True):
+        assert (loaded.annToMask(one) == expected).all()
+
+
+def test_no_results_are_a_list(tmp_path):
+    write_coco_results(tmp_path / "results.json", coco_results(1, np.zeros((4, 4), int)))
+    assert json.loads((tmp_path / "results.json").read_text()) == []
+
+
+@given(arrays(np.int32, st.tuples(st.integers(1, 12), st.integers(1, 12)), elements=st.integers(0, 5)))
+def test_results_decode_to_the_masks(labels):
+    found = list(coco_results(7, labels))
+    ids = [label for label in np.unique(labels) if label]
+    assert len(found) == len(ids)
+    for one, label in zip(found, ids, strict=True):
+        mask = labels == label
+        assert (coco_mask.decode(one["segmentation"]) == mask).all()
+        assert one["bbox"] == coco_mask.toBbox(one["segmentation"]).tolist()

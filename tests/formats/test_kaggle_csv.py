@@ -1,9 +1,14 @@
 """The competition's CSV."""
 
+import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 
 from nucleus.errors import InputError
-from nucleus.formats.kaggle_csv import RunRow, read_kaggle_csv, write_kaggle_csv
+from nucleus.formats.kaggle_csv import RunRow, kaggle_rows, read_kaggle_csv, write_kaggle_csv
+from nucleus.masks.rle import decode_kaggle, encode_kaggle
 
 
 def read(tmp_path, text, encoding="utf-8"):
@@ -66,3 +71,19 @@ def test_what_is_written_is_read_again(tmp_path):
     write_kaggle_csv(tmp_path / "a.csv", [("a", "1 2 5 1"), ("b", "")])
     assert (tmp_path / "a.csv").read_text() == "ImageId,EncodedPixels\na,1 2 5 1\nb,\n"
     assert read_kaggle_csv(tmp_path / "a.csv") == [RunRow(2, "a", "1 2 5 1"), RunRow(3, "b", "")]
+
+
+@given(arrays(np.int32, st.tuples(st.integers(1, 12), st.integers(1, 12)), elements=st.integers(0, 5)))
+def test_a_submission_decodes_to_the_same_masks(tmp_path_factory, labels):
+    path = tmp_path_factory.getbasetemp() / "submission.csv"
+    write_kaggle_csv(path, kaggle_rows("a", labels))
+    masks = [decode_kaggle(row.runs, *labels.shape) for row in read_kaggle_csv(path) if row.runs]
+    ids = [label for label in np.unique(labels) if label]
+    assert len(masks) == len(ids)
+    for mask, label in zip(masks, ids, strict=True):
+        assert (mask == (labels == label)).all()
+    assert [runs for _, runs in kaggle_rows("a", labels) if runs] == [encode_kaggle(labels == label) for label in ids]
+
+
+def test_an_image_without_nuclei_has_a_line():
+    assert list(kaggle_rows("a", np.zeros((3, 3), int))) == [("a", "")]
