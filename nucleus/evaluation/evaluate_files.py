@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from nucleus.errors import InputError
 from nucleus.evaluation.bootstrap import describe, intervals
 from nucleus.evaluation.groups import read_groups
 from nucleus.evaluation.report import LabelPair, write_report
@@ -82,6 +83,8 @@ def evaluate_files(
         InputError: see `score_files`.
         OSError: the folder cannot be written. Each file is either the old one or complete.
     """
+    if Path(output).exists() and not Path(output).is_dir():  # before the work
+        raise InputError(output, expected="a folder to write into", found="a file")
     true = open_source(truth, suffix=truth_suffix)
     scores = score_files(
         true,

@@ -22,11 +22,11 @@ BINARY = "one label for everything"
 CUT = "all of 1..255 used"
 TWO_PLACES = "labels in two places"
 MEANING = {
-    BINARY: "all nuclei have one label, in pieces far from each other: this looks like a binary mask, and counts as "
-    "one nucleus. Label its connected components first.",
-    CUT: "all labels of 1..255 are used: if there were more than 255 nuclei, 8 bits have cut them.",
-    TWO_PLACES: "more than 127 labels up to 255, some of them in two places far from each other: labels that did not "
-    "fit into 8 bits?",
+    BINARY: "Label images in which all nuclei have one label, in pieces far from each other, so that they count as one "
+    "nucleus (binary masks? Then label their connected components first)",
+    CUT: "Label images that use all of 1..255 (if there were more than 255 nuclei, 8 bits have cut them)",
+    TWO_PLACES: "Label images with more than 127 labels up to 255, some of them in two places far from each other (did "
+    "labels not fit into 8 bits?)",
 }
 """What each suspicion means, as it is printed."""
 

@@ -93,6 +93,8 @@ def score_files(
         InputError: the images do not match, sizes differ, a file cannot be read or does not hold what it should, or
             label images are binary masks.
     """
+    if score_threshold is not None and not math.isfinite(score_threshold):
+        raise InputError("--score-threshold", expected="a finite number", found=str(score_threshold))
     pairs = match_pairs(truth, predictions, allow_missing=allow_missing)
     jobs = _jobs(pairs, pictures)
     chunks = [jobs[start : start + CHUNK] for start in range(0, len(jobs), CHUNK)]
@@ -178,14 +180,14 @@ def _warnings(pairs: Sequence[Pair], scored: Sequence[Scored]) -> list[str]:
             if suspicion is not None:
                 suspicious[suspicion].append(entry.where)
         events.update({what: count for what, count in one.events.items() if what != DROPPED})
-    warnings = [f"{len(where)} label images ({listed(where)}): {MEANING[what]}" for what, where in suspicious.items()]
-    warnings += [f"{count:,} {what}." for what, count in events.items()]
+    warnings = [f"{MEANING[what]}: {len(where)}: {listed(where)}" for what, where in suspicious.items()]
+    warnings += [f"{what}: {count:,}" for what, count in events.items()]
     missing = sum(isinstance(pair.prediction, Nothing) for pair in pairs)
     if missing:
-        warnings.append(f"{missing} images have no prediction and count as images without predicted nuclei.")
+        warnings.append(f"Images without prediction, which count as images without predicted nuclei: {missing:,}")
     unscored = sum(not one.scored and one.scores.objects.predictions > 0 for one in scored)
     if unscored and any(one.scored for one in scored):
-        warnings.append(f"{unscored} images have predictions without scores, unlike others: all of them count.")
+        warnings.append(f"Images whose predictions have no scores, unlike those of others, and all count: {unscored:,}")
     return warnings
 
 

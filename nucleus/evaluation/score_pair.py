@@ -153,9 +153,9 @@ def _events(truth: Content, prediction: Content, dropped: int) -> dict[str, int]
     """What happened in reading an image, without what did not."""
     events = {
         DROPPED: dropped,
-        "pixels claimed by several true nuclei; the first in the file keeps them": truth.shared,
-        "pixels claimed by several predicted nuclei; the first in the file keeps them": prediction.shared,
-        "true nuclei without a pixel of their own; they do not count": truth.vanished,
-        "predicted nuclei without a pixel of their own; they do not count": prediction.vanished,
+        "Pixels claimed by several true nuclei, which the first in the file keeps": truth.shared,
+        "Pixels claimed by several predicted nuclei, which the first in the file keeps": prediction.shared,
+        "True nuclei without a pixel of their own, which do not count": truth.vanished,
+        "Predicted nuclei without a pixel of their own, which do not count": prediction.vanished,
     }
     return {what: count for what, count in events.items() if count}

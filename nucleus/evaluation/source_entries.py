@@ -149,8 +149,7 @@ class GeoJsonFile:
     def read(self, size: Size | None, annotations: bool) -> Content:
         assert size is not None
         labels, scores = read_geojson(self.path, *size)
-        present = np.unique(labels)
-        present = present[present > 0]
+        present = _drawn(labels)
         vanished = len(scores) - len(present)
         rles = rles_from_label_image(labels) if annotations else []
         if np.isnan(scores).all():
@@ -263,13 +262,13 @@ class Nothing:
 
 def _unscored(labels: np.ndarray, area: int, masks: int, annotations: list[dict[str, Any]]) -> Content:
     """Say what masks without scores lost to each other."""
-    drawn = np.unique(labels)
-    return Content(
-        labels,
-        annotations,
-        shared=area - int(np.count_nonzero(labels)),
-        vanished=masks - int(np.count_nonzero(drawn)),
-    )
+    shared = area - int(np.count_nonzero(labels))
+    return Content(labels, annotations, shared=shared, vanished=masks - len(_drawn(labels)))
+
+
+def _drawn(labels: np.ndarray) -> np.ndarray:
+    """The labels that have pixels, int64 (n,), ascending; none of them is larger than the number of masks."""
+    return np.flatnonzero(np.bincount(labels.ravel(), minlength=1)[1:]) + 1
 
 
 def _annotations(rles: Sequence[Rle], scores: Sequence[float] | None = None) -> list[dict[str, Any]]:

@@ -116,7 +116,7 @@ def match_pairs(truth: Source, predictions: Source, *, allow_missing: bool = Fal
         allow_missing: a missing prediction counts as an image without nuclei.
 
     Returns:
-        A pair an image, in the order of the truth's names.
+        A pair an image, in the order of the truth.
 
     Raises:
         InputError: images of one side are missing on the other.
@@ -139,7 +139,7 @@ def match_pairs(truth: Source, predictions: Source, *, allow_missing: bool = Fal
     nothing = Nothing(f"{predictions.path} (missing)")
     return [
         Pair(name, truth.entries[name], predictions.entries[matched[name]] if name in matched else nothing)
-        for name in sorted(truth.entries)
+        for name in truth.entries
     ]
 
 

@@ -136,7 +136,9 @@ def test_detections_draw_the_curve_over_the_threshold(mine, tmp_path, capsys):
         (["--groups", "nowhere.csv"], "nowhere.csv: expected a readable CSV file"),
         (["--images", "nowhere"], "nowhere: expected the folder of the images"),
         (["--workers", "0"], "--workers: expected at least 1"),
-        (["--output", "truth/0.png"], "expected a folder that can be written to"),
+        (["--output", "truth/0.png"], "truth/0.png: expected a folder to write into, found a file"),
+        (["--output", "/proc/nowhere"], "expected a folder that can be written to"),
+        (["--score-threshold", "nan"], "--score-threshold: expected a finite number, found nan"),
     ],
 )
 def test_mistakes_end_with_2_and_no_traceback(mine, tmp_path, more, message, capsys, monkeypatch):

@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+import csv
+import json
+
+import numpy as np
+import pytest
+import torch
+from detectron2.data import MetadataCatalog
+from detectron2.structures import Boxes, Instances
+
+from nucleus.evaluation.evaluate_files import evaluate_files
+from nucleus.evaluation.evaluator import NucleusEvaluator
+from nucleus.formats.coco import write_coco
+from nucleus.formats.label_image import write_label_image
+from nucleus.masks.label_image import masks_from_label_image
+from nucleus.masks.rle import coco_area, coco_box, rles_from_label_image
+
+NAME = "test_evaluate_files"
+
+
+def boxes_of(masks: np.ndarray, labels: np.ndarray) -> Boxes:
+    boxes = np.array([coco_box(rle) for rle in rles_from_label_image(labels)], dtype=np.float32).reshape(-1, 4)
+    boxes[:, 2:] += boxes[:, :2]
+    return Boxes(torch.from_numpy(boxes))
+
+
+@pytest.fixture
+def evaluated(tmp_path, random_pairs):
+    """What Detectron2's evaluator makes of 40 images and their detections, and where it was written."""
+    images, annotations = [], []
+    for number, (truth, _) in enumerate(random_pairs[:40], start=1):
+        size = {"height": truth.shape[0], "width": truth.shape[1]}
+        kind = {"modality": ["purple_tissue", "small_fluorescent"][number % 2], "group": f"slide {number // 3}"}
+        images.append({"id": number, "file_name": f"x/{100 - number}.png", **size, **kind})
+        for rle in rles_from_label_image(truth):
+            fixed = {"id": len(annotations) + 1, "image_id": number, "category_id": 1, "iscrowd": 0}
+            annotations.append({**fixed, "bbox": coco_box(rle), "area": coco_area(rle), "segmentation": rle})
+    write_coco(tmp_path / "truth.json", {}, images, annotations)
+    MetadataCatalog.get(NAME).set(json_file=str(tmp_path / "truth.json"))
+    evaluator = NucleusEvaluator(NAME, tmp_path / "evaluator", score_threshold=0.4, max_detections=20)
+    evaluator.reset()
+    for image, (_, prediction) in zip(images, random_pairs, strict=False):
+        masks, _ = masks_from_label_image(prediction)
+        scores = np.random.default_rng(image["id"]).random(len(masks))
+        instances = Instances(
+            prediction.shape,
+            pred_boxes=boxes_of(masks, prediction),
+            scores=torch.from_numpy(scores),
+            pred_classes=torch.zeros(len(masks), dtype=torch.int64),
+            pred_masks=torch.from_numpy(masks),
+        )
+        evaluator.process([{"image_id": image["id"]}], [{"instances": instances}])
+    evaluator.evaluate()
+    yield tmp_path
+    MetadataCatalog.remove(NAME)
+
+
+def test_a_model_scored_as_it_runs_and_scored_from_its_files_is_one(evaluated):
+    files = evaluated / "truth.json", evaluated / "evaluator" / "coco_instances_results.json"
+    evaluation = evaluate_files(*files, evaluated / "files", score_threshold=0.4, max_detections=20, report=False)
+    folders = evaluated / "evaluator", evaluated / "files"
+    running, from_files = (json.loads((folder / "scores.json").read_text()) for folder in folders)
+    assert from_files["scores"] == running["scores"]  # every digit: counts, scores, COCO AP, intervals
+    assert from_files["densities"].keys() == running["densities"].keys()
+    assert from_files["interval method"] == running["interval method"]
+    assert running["scores"]["overall"]["pooled"]["COCO AP (masks)"] > 0
+    for name in ("score threshold", "detections", "detections dropped as parts of others"):
+        assert from_files["settings"][name] == running["settings"][name]
+    curves = [(folder / "threshold.csv").read_bytes() for folder in folders]
+    assert curves[0] == curves[1]
+    assert [path.name for path in evaluation.files] == [
+        "scores.json", "scores.csv", "images.csv", "threshold.csv", "threshold.png"
+    ]  # fmt: skip
+    rows = []
+    for folder in folders:
+        with (folder / "images.csv").open(newline="") as file:
+            rows.append([{**row, "image": ""} for row in csv.DictReader(file)])
+    assert rows[0] == rows[1]
+
+
+def test_one_image_has_no_interval(tmp_path):
+    labels = np.kron([[1, 0, 2]], np.ones((9, 9), dtype=int))
+    for side in ("truth", "found"):
+        write_label_image(tmp_path / f"{side}.png", labels)
+    evaluation = evaluate_files(tmp_path / "truth.png", tmp_path / "found.png", tmp_path / "output")
+    assert "interval" not in evaluation.text
+    content = json.loads((tmp_path / "output" / "scores.json").read_text())
+    assert content["scores"]["overall"]["intervals"] == {"image_mean": {}, "pooled": {}}
+    assert (tmp_path / "output" / "report.html").is_file()
