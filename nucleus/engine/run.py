@@ -41,7 +41,6 @@ def run_process(args: argparse.Namespace) -> dict[str, Any]:
     """Train or evaluate in this process; returns the scores by data set, in the first process."""
     register_all()
     cfg = setup(args)
-    check_choice(args, cfg)
     if args.eval_only:
         model = NucleusTrainer.build_model(cfg)
         load_trained_weights(model, cfg)
@@ -94,6 +93,7 @@ def setup(args: argparse.Namespace) -> CfgNode:
     if cfg.SEED < 0:  # drawn here, so that config.yaml holds what reproduces the run
         cfg.SEED = comm.shared_random_seed()
     cfg.freeze()
+    check_choice(args, cfg)
     default_setup(cfg, args)
     # Detectron2 sets up the loggers of its own packages; without this the score table would not be printed.
     setup_logger(cfg.OUTPUT_DIR, distributed_rank=comm.get_rank(), name="nucleus")

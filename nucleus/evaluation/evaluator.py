@@ -18,11 +18,12 @@ from detectron2.structures import Instances
 from detectron2.utils import comm
 
 from nucleus.errors import InputError
+from nucleus.evaluation.bootstrap import describe, intervals
 from nucleus.evaluation.coco_ap import coco_average_precision
 from nucleus.evaluation.image_scores import INSTANCE_SCORES, SEED_PROTOCOL_SCORES, ImageScores, score_image
 from nucleus.evaluation.panels import error_panel, worst_to_best
 from nucleus.evaluation.summary import OVERALL, ScoredImage, Summary, by_modality, summarize
-from nucleus.evaluation.table import AGGREGATIONS, format_table, write_scores
+from nucleus.evaluation.table import AGGREGATIONS, format_intervals, format_table, write_scores
 from nucleus.evaluation.threshold import RankedNuclei, choose_threshold, is_test_set, rank_nuclei
 from nucleus.evaluation.threshold_files import CURVE_FILES, write_curve
 from nucleus.formats.atomic import atomic_write
@@ -276,7 +277,11 @@ class NucleusEvaluator(DatasetEvaluator):
             "detections dropped as parts of others": dropped,
             "share of its pixels that a detection must keep": self.min_kept,
         }
-        write_scores(self.output_dir, scored, summaries, settings)
+        known, method = intervals(scored), describe(scored)
+        write_scores(self.output_dir, scored, summaries, settings, intervals=known, interval_method=method)
+        if known[OVERALL]["image_mean"]:
+            logger.info("By %s, %d of them:\n%s", method["method"], method["units"][OVERALL],
+                        format_intervals(summaries[OVERALL], known[OVERALL], method["level"]))  # fmt: skip
         with atomic_write(self.output_dir / "coco_instances_results.json") as temporary:
             temporary.write_text(json.dumps(results), encoding="utf-8")
         logger.info("Written to %s: scores.json, scores.csv, images.csv, coco_instances_results.json, %s",

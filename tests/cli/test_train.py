@@ -10,6 +10,7 @@ from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from nucleus.cli.main import run_command
+from nucleus.modeling.score_threshold import read_score_threshold, record_score_threshold
 
 
 @pytest.fixture(scope="module")
@@ -89,6 +90,39 @@ def test_evaluating_the_checkpoint_gives_the_scores_of_the_run(trained, train, t
     ours, theirs = (json.loads((folder / name).read_text()) for folder in (tmp_path, output))
     assert len(ours) == len(theirs) > 0
     assert [one["segmentation"] for one in ours] == [one["segmentation"] for one in theirs]
+
+
+def test_a_threshold_is_chosen_afterwards_recorded_and_used(trained, train, tmp_path):
+    weights = tmp_path / "model.pth"
+    shutil.copy(trained[0] / "model_final.pth", weights)
+    assert read_score_threshold(weights) is None  # the small config sets one, so that training chose none
+    settings = ("MODEL.WEIGHTS", weights, "TEST.PANELS", 0, "TEST.SCORE_THRESHOLD", -1.0)
+    validation = ("DATASETS.TEST", "('bbbc038_synthetic_train',)")
+    output = tmp_path / "chosen"
+    printed = train("--eval-only", "--choose-threshold", "OUTPUT_DIR", output, *settings, *validation)
+    chosen = read_score_threshold(weights)
+    assert chosen is not None and f"Score threshold {chosen:g}, chosen on bbbc038_synthetic_train" in printed
+    evaluation = output / "evaluation" / "bbbc038_synthetic_train"
+    assert json.loads((evaluation / "scores.json").read_text())["settings"]["score threshold"] == chosen
+    assert {"threshold.csv", "threshold.png"} <= {path.name for path in evaluation.iterdir()}
+
+    record_score_threshold(weights, {"value": 0.125, "data set": "mine"})
+    train("--eval-only", "OUTPUT_DIR", tmp_path / "used", *settings)
+    scores = tmp_path / "used" / "evaluation" / "bbbc038_synthetic_test" / "scores.json"
+    assert json.loads(scores.read_text())["settings"]["score threshold"] == 0.125
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--choose-threshold"], "--choose-threshold: expected --eval-only"),
+        (["--choose-threshold", "--eval-only"], "expected a validation set"),
+    ],
+)
+def test_a_choice_that_cannot_be_made_is_refused(small_config, small_datasets, capsys, monkeypatch, arguments, message):
+    monkeypatch.setenv("DETECTRON2_DATASETS", str(small_datasets))
+    assert run_command("train", ["--config-file", str(small_config), *arguments]) == 2
+    assert message in capsys.readouterr().err
 
 
 def test_mistakes_end_with_a_sentence(small_config, small_datasets, capsys, monkeypatch):

@@ -1,3 +1,4 @@
+import json
 import math
 
 import pytest
@@ -6,8 +7,10 @@ from detectron2.modeling import build_model
 from torch import nn
 
 from nucleus.config import load_config
+from nucleus.data.catalog import register
 from nucleus.engine.trainer import NucleusTrainer, load_trained_weights
 from nucleus.errors import InputError
+from nucleus.modeling.score_threshold import read_threshold_record
 
 QUICK = "configs/quick/mask_rcnn_lite0_FPN.yaml"
 
@@ -58,6 +61,25 @@ def test_a_failing_step_is_neither_evaluated_nor_saved(small, tmp_path):
         trainer.train()
     assert not trainer.completed
     assert not (tmp_path / "evaluation").exists() and not list(tmp_path.glob("*.pth"))
+
+
+def test_the_threshold_chosen_on_the_first_set_holds_for_all_and_for_the_checkpoints(small, tmp_path):
+    register("squares_test", tmp_path / "squares.json", tmp_path)
+    small.merge_from_list(["TEST.SCORE_THRESHOLD", -1.0, "DATASETS.TEST", ("squares", "squares_test")])
+    small.merge_from_list(["SOLVER.MAX_ITER", 1, "TEST.EVAL_PERIOD", 0])
+    trainer, scores = run(small)
+    (chosen,) = {scores[name]["threshold"]["score threshold"] for name in ("squares", "squares_test")}
+    for name in ("model_final.pth", "model_best.pth"):
+        record = {"value": chosen, "data set": "squares", "iteration": 0}
+        assert read_threshold_record(tmp_path / name) == record
+    settings = json.loads((tmp_path / "evaluation" / "squares_test" / "scores.json").read_text())["settings"]
+    assert settings["score threshold"] == chosen and "score threshold chosen on" not in settings
+
+    small.DATASETS.TEST = ("squares_test",)
+    scores = NucleusTrainer.test(small, trainer.evaluated_model, recorded_threshold=0.25)
+    assert scores["threshold"] == {"score threshold": 0.25}
+    scores = NucleusTrainer.test(small, trainer.evaluated_model)
+    assert scores["threshold"] == {"score threshold": 0.5}
 
 
 def learning_rates(cfg, steps):

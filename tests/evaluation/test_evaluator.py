@@ -277,3 +277,66 @@ def test_all_but_the_evaluator_does_without_torch():
     root = Path(__file__).parents[2]
     finished = subprocess.run([sys.executable, "-c", "\n".join(lines)], cwd=root, capture_output=True, text=True)
     assert finished.returncode == 0, finished.stderr
+
+
+@pytest.fixture
+def validation_set(tmp_path) -> Iterator[str]:
+    path = write_truth(tmp_path)
+    MetadataCatalog.get("set_for_validation").set(json_file=str(path))
+    yield "set_for_validation"
+    MetadataCatalog.remove("set_for_validation")
+
+
+def process_with_scores(evaluator: NucleusEvaluator, true: float, false: float) -> None:
+    """Every true nucleus with one score, and a false one with another in image 9."""
+    for image_id, labels in TRUTHS.items():
+        evaluator.process([{"image_id": image_id}], [instances(labels, [true] * int(labels.max()))])
+    invented = np.zeros((7, 5), dtype=int)
+    invented[2:5, 1:4] = 1
+    evaluator.process([{"image_id": 9}], [instances(invented, [false])])
+
+
+def test_the_threshold_is_chosen_on_a_validation_set(validation_set, tmp_path):
+    evaluator = NucleusEvaluator(validation_set, tmp_path / "scores", score_threshold=None)
+    process_with_scores(evaluator, true=0.801, false=0.309)
+    results = evaluator.evaluate()
+    # all is right from 0.31 to 0.80, and 0.41 to 0.70 have nothing else within 0.1
+    assert results["threshold"] == {"score threshold": 0.55}
+    assert evaluator.score_threshold == 0.55
+    assert results["nucleus"]["DSB score (image mean)"] == 1
+    settings = json.loads((tmp_path / "scores" / "scores.json").read_text())["settings"]
+    assert (settings["score threshold"], settings["score threshold chosen on"]) == (0.55, validation_set)
+
+    evaluator.reset()  # the next evaluation chooses anew
+    process_with_scores(evaluator, true=0.601, false=0.309)
+    assert evaluator.evaluate()["threshold"] == {"score threshold": 0.45}
+
+
+def test_the_scores_are_those_of_the_chosen_threshold_given(validation_set, json_file):
+    chosen, given = (NucleusEvaluator(name, score_threshold=t) for name, t in ((validation_set, None), (NAME, 0.55)))
+    for evaluator in (chosen, given):
+        process_with_scores(evaluator, true=0.801, false=0.309)
+    assert json.dumps(chosen.evaluate()) == json.dumps(given.evaluate())  # as text, since NaN is not equal to itself
+
+
+def test_no_threshold_is_chosen_on_a_test_set(json_file, tmp_path):
+    with pytest.raises(InputError, match=r"test_evaluator: expected a data set to choose .* a test set"):
+        NucleusEvaluator(NAME, score_threshold=None)
+    write_truth(tmp_path).rename(tmp_path / "stage1_test.json")
+    MetadataCatalog.get("my_set").set(json_file=str(tmp_path / "stage1_test.json"))
+    with pytest.raises(InputError, match="my_set: .* a test set, by its name or that of its file"):
+        NucleusEvaluator("my_set", score_threshold=None)
+    MetadataCatalog.remove("my_set")
+
+
+def test_intervals_are_written_over_the_groups_of_the_data_set(json_file, tmp_path):
+    coco = json.loads(json_file.read_text())
+    for image, group in zip(coco["images"], ("a", "a", "b"), strict=True):
+        image["group"] = group
+    json_file.write_text(json.dumps(coco))
+    evaluator = NucleusEvaluator(NAME, tmp_path)
+    process_all(evaluator, image_9=instances(np.eye(7, 5, dtype=int), [0.9]))
+    evaluator.evaluate()
+    scores = json.loads((tmp_path / "scores.json").read_text())
+    assert scores["interval method"]["units"]["overall"] == 2
+    assert scores["interval method"]["method"] == "BCa bootstrap over groups of images"
