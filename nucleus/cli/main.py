@@ -18,6 +18,7 @@ COMMANDS = {
     "train": "train and evaluate a model",
     "evaluate": "score files of nuclei against files",
     "compare": "is one result better than another",
+    "predict": "images to nuclei, for the program you use",
     "doctor": "what is installed, and what would fail",
 }
 BAD_INPUT = 2  # the exit code for input that the user can mend, as argparse uses it

@@ -5,6 +5,7 @@ Nothing here needs torch.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -17,7 +18,7 @@ from nucleus.formats.coco import coco_results, write_coco_results
 from nucleus.formats.geojson import write_geojson
 from nucleus.formats.image_source import ImageSource
 from nucleus.formats.imagej_roi import write_imagej_rois
-from nucleus.formats.kaggle_csv import kaggle_rows, write_kaggle_csv
+from nucleus.formats.kaggle_csv import kaggle_rows, read_kaggle_csv, write_kaggle_csv
 from nucleus.formats.label_image import write_label_image
 from nucleus.formats.measurements_csv import write_measurements_csv
 from nucleus.formats.stored import PixelSize
@@ -57,7 +58,7 @@ class Format:
         suffix: what a file's name has after the image's.
         description: one line.
         write: writes one image. Memory stays bounded for label images on disk.
-        write_many: writes several images into one file; None for a format of one image a file.
+        join: brings the files of several images together into one; None for a format of one image a file.
         package: what has to be installed, and the extra of this project that brings it; None for nothing.
     """
 
@@ -65,7 +66,7 @@ class Format:
     suffix: str
     description: str
     write: Callable[[Path, Segmentation], None]
-    write_many: Callable[[Path, Iterable[Segmentation]], None] | None = None
+    join: Callable[[Path, Iterable[Path]], None] | None = None
     package: tuple[str, str] | None = None
 
 
@@ -85,16 +86,21 @@ def _measurements(path: Path, one: Segmentation) -> None:
     write_measurements_csv(path, one.labels, one.scores, image=one.image, pixel_size_um=one.pixel_size)
 
 
-def _coco(path: Path, several: Iterable[Segmentation]) -> None:
-    write_coco_results(path, (result for one in several for result in coco_results(one.name, one.labels, one.scores)))
+def _coco(path: Path, one: Segmentation) -> None:
+    write_coco_results(path, coco_results(one.name, one.labels, one.scores))
 
 
-def _kaggle(path: Path, several: Iterable[Segmentation]) -> None:
-    write_kaggle_csv(path, (row for one in several for row in kaggle_rows(one.name, one.labels)))
+def _join_coco(path: Path, parts: Iterable[Path]) -> None:
+    write_coco_results(path, (result for part in parts for result in json.loads(part.read_bytes())))
 
 
-def _one(write_many: Callable[[Path, Iterable[Segmentation]], None]) -> Callable[[Path, Segmentation], None]:
-    return lambda path, one: write_many(path, [one])
+def _kaggle(path: Path, one: Segmentation) -> None:
+    write_kaggle_csv(path, kaggle_rows(one.name, one.labels))
+
+
+def _join_kaggle(path: Path, parts: Iterable[Path]) -> None:
+    rows = (row for part in parts for row in read_kaggle_csv(part))
+    write_kaggle_csv(path, ((row.image_id, row.runs) for row in rows))
 
 
 def _overlay(path: Path, one: Segmentation) -> None:
@@ -110,8 +116,16 @@ _TABLE = (
     Format("geojson", ".geojson", "polygons with scores, for QuPath 0.4 and later", _geojson),
     Format("imagej", "_rois.zip", "ROI archive, for ImageJ and Fiji", _imagej, package=("roifile", "imagej")),
     Format("measurements", "_measurements.csv", "table of area, shape, place and intensity", _measurements),
-    Format("coco", "_coco.json", "COCO results with run lengths, for pycocotools", _one(_coco), _coco),
-    Format("kaggle", "_kaggle.csv", "run lengths as in the 2018 Data Science Bowl", _one(_kaggle), _kaggle),
+    Format(
+        "coco", "_coco.json", "COCO results with run lengths, all images in one file: pycocotools", _coco, _join_coco
+    ),
+    Format(
+        "kaggle",
+        "_kaggle.csv",
+        "run lengths as in the 2018 Data Science Bowl, all images in one file",
+        _kaggle,
+        _join_kaggle,
+    ),
     Format("overlay", "_overlay.png", "outlines over the image, to look at", _overlay),
 )
 FORMATS: dict[str, Format] = {one.name: one for one in _TABLE}

@@ -39,16 +39,25 @@ class Model:
         bgr: the network was trained on BGR in place of RGB.
         threshold: lowest score, in [0, 1], of a detection that becomes a nucleus.
         autocast: dtype of the network; None for float32.
+        max_detections: most detections that it gives of one image.
     """
 
     def __init__(
-        self, network: NucleusRCNN, *, short_edge: int, bgr: bool, threshold: float, autocast: torch.dtype | None
+        self,
+        network: NucleusRCNN,
+        *,
+        short_edge: int,
+        bgr: bool,
+        threshold: float,
+        autocast: torch.dtype | None,
+        max_detections: int,
     ) -> None:
         self.network = network
         self.short_edge = short_edge
         self.bgr = bgr
         self.threshold = threshold
         self.autocast = autocast
+        self.max_detections = max_detections
 
     @property
     def device(self) -> torch.device:
@@ -153,6 +162,7 @@ def load_model(
         bgr=cfg.INPUT.FORMAT == "BGR",
         threshold=_threshold(cfg, path) if threshold is None else _in_range("threshold", threshold),
         autocast=_autocast(cfg.SOLVER.AUTOCAST, on) if precision is None else _named(precision, on),
+        max_detections=cfg.TEST.DETECTIONS_PER_IMAGE,
     )
 
 

@@ -62,10 +62,11 @@ def test_several_images_in_one_file(tmp_path):
         Segmentation("b", np.zeros((5, 5), int), []),
         Segmentation("c", LABELS),
     ]
-    together = [kind for kind in FORMATS.values() if kind.write_many]
+    together = [kind for kind in FORMATS.values() if kind.join]
     assert [kind.name for kind in together] == ["coco", "kaggle"]
     for kind in together:
-        kind.write_many(tmp_path / kind.name, iter(several))
+        parts = [write_exports(tmp_path, one, [kind])[0] for one in several]
+        kind.join(tmp_path / kind.name, parts)
     assert [one["image_id"] for one in json.loads((tmp_path / "coco").read_text())] == ["a", "a", "c", "c"]
     assert [row.image_id for row in read_kaggle_csv(tmp_path / "kaggle")] == ["a", "a", "b", "c", "c"]
 

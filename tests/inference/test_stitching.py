@@ -60,7 +60,7 @@ def test_truth_cut_into_tiles_comes_together_again(seed: int) -> None:
 
 def test_tiles_that_disagree_about_the_centre_lose_nothing_and_double_nothing() -> None:
     grid = plan_tiles(30, 60, tile=40, margin=8)  # the seam is at 24
-    left, right = grid
+    left, right = grid.tiles[:2]
     for shift in (-1, 1):  # each tile gives the nucleus to the other one, then each to itself
         stitcher = Stitcher(grid, np.zeros((30, 60), dtype=np.int32))
         mask = np.ones((6, 6), dtype=bool)

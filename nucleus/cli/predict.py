@@ -1,0 +1,170 @@
+"""Find the nuclei of your images and write them for the program you use.
+
+  nucleus predict images/ --output nuclei/ --weights output/quick/model_final.pth
+  nucleus predict slide.ome.tif --output nuclei/ --weights ... --format labels,geojson,measurements
+
+INPUT is an image, a folder of images (with the folders below it) or several of them: PNG, JPEG, TIFF, OME-TIFF and
+slides of 8 or 16 bit or floating point, grey or RGB, and OME-Zarr. Large images are worked on tile by tile. A file that
+cannot be read is reported, the others go on, and the exit code is 1. A run that was stopped goes on where it was when
+it is started again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nucleus.errors import InputError
+from nucleus.inference.exports import DEFAULT, FORMATS, formats_named
+from nucleus.inference.image_files import ImageFile, find_images
+
+if TYPE_CHECKING:
+    from nucleus.inference.predict_files import Done, Report
+    from nucleus.inference.predictor import Model
+
+FAILED = 1  # the exit code where some images could not be read
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's options."""
+    parser.add_argument("inputs", nargs="+", type=Path, metavar="INPUT", help="images and folders of images")
+    parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder to write into")
+    parser.add_argument("--weights", type=Path, required=True, metavar="W", help="trained model: .pth or .safetensors")
+    parser.add_argument("--config-file", type=Path, metavar="F", help="its config (default: config.yaml beside it)")
+    parser.add_argument(
+        "--format", default=",".join(DEFAULT), metavar="F,F", help=f"any of {', '.join(FORMATS)} (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--tile", type=_tile, metavar="auto|N",
+        help="side of a tile in pixels (default auto: 1024 for images with a side over 1536, else one piece)",
+    )  # fmt: skip
+    parser.add_argument("--threshold", type=float, metavar="S", help="lowest score of a nucleus (default: the model's)")
+    parser.add_argument("--channel", type=_channels, metavar="C[,C,C]", help="one channel, or three as red,green,blue")
+    parser.add_argument("--page", type=int, metavar="N", help="image of a stack, from 0")
+    parser.add_argument("--series", type=int, metavar="N", help="image of a file with several, from 0")
+    parser.add_argument("--level", type=int, default=0, metavar="N", help="of a pyramid (default 0, the full size)")
+    parser.add_argument("--device", metavar="D", help="cpu, cuda or cuda:N (default: the config's, or cpu)")
+    parser.add_argument("--batch", type=int, default=1, metavar="N", help="tiles at once; for a GPU (default 1)")
+    parser.add_argument("--overwrite", action="store_true", help="do again what is done already")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Predict, write, and print a line on what was done."""
+    formats = formats_named(args.format)
+    images = find_images(args.inputs, leave_out=args.output)
+    if args.batch < 1:
+        raise InputError("--batch", expected="1 or more", found=str(args.batch))
+
+    from nucleus.inference.predict_files import Output, Reading, predict_files  # torch takes seconds to import
+    from nucleus.inference.predictor import load_model
+
+    reading = Reading(args.channel, args.page, args.series, args.level)
+    model = load_model(weights=args.weights, config_file=args.config_file, device=args.device, threshold=args.threshold)
+    settings = {
+        "weights": _sha256(args.weights),
+        "threshold": model.threshold,
+        "tile": args.tile,
+        "channels": reading.channels,
+        "page": reading.page,
+        "series": reading.series,
+        "level": reading.level,
+    }
+    try:
+        output = Output(args.output, formats, settings, overwrite=args.overwrite)
+        with _Progress(len(images)) as progress:
+            report = predict_files(
+                images, model, output, reading=reading, tile=args.tile, batch=args.batch,
+                on_image=progress.image, on_tiles=progress.tiles,
+            )  # fmt: skip
+    except OSError as error:
+        raise InputError(error.filename or args.output, expected="a disk with room that can be written to",
+                         found=error.strerror or str(error),
+                         remedy="Start the same command again to go on: what is done stays.") from error  # fmt: skip
+    _print(report, model, args.output)
+    return FAILED if report.failed else 0
+
+
+class _Progress:
+    """A bar over images, with the rate and the time left, and one over the tiles of a large image."""
+
+    def __init__(self, images: int) -> None:
+        from tqdm import tqdm
+
+        self.bar: Any = tqdm(total=images, unit="image", desc="Images", disable=None, file=sys.stderr)
+        self.new_bar = tqdm
+        self.inner: Any = None
+
+    def __enter__(self) -> _Progress:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._close_inner()
+        self.bar.close()
+
+    def image(self, image: ImageFile, outcome: Done | InputError) -> None:
+        """One image more."""
+        self._close_inner()
+        self.bar.update()
+        if isinstance(outcome, InputError):
+            self.bar.write(f"nucleus predict: {outcome}", file=sys.stderr)
+
+    def tiles(self, image: ImageFile, done: int, total: int) -> None:
+        """Some tiles more of the present image."""
+        if total == 1:
+            return
+        if self.inner is None:
+            self.inner = self.new_bar(total=total, unit="tile", desc=image.name[-30:], leave=False, disable=None,
+                                      file=sys.stderr)  # fmt: skip
+        self.inner.update(done - self.inner.n)
+
+    def _close_inner(self) -> None:
+        if self.inner is not None:
+            self.inner.close()
+            self.inner = None
+
+
+def _print(report: Report, model: Model, folder: Path) -> None:
+    every = report.done + report.skipped
+    parts = [f"{len(report.done)} {_plural('image', len(report.done))} done"]
+    if report.done:
+        parts[0] += f" in {report.seconds:.1f} s ({len(report.done) / report.seconds:.2g} a second)"
+    if report.skipped:
+        parts.append(f"{len(report.skipped)} done before")
+    if report.failed:
+        parts.append(f"{len(report.failed)} failed (see above)")
+    print(", ".join(parts) + f"; {sum(done.nuclei for done in every):,} nuclei of score {model.threshold:g} or more")
+    for done in every:
+        if done.full:
+            print(f"WARNING: {done.name}: {done.full} of {done.tiles} {_plural('tile', done.tiles)} gave "
+                  f"{model.max_detections} detections, the most that the model gives: nuclei may be missing. "
+                  f"Use a smaller --tile.")  # fmt: skip
+        if done.cut:
+            print(f"WARNING: {done.name}: {done.cut} nuclei end at the edge of what a tile shows. Use a larger --tile.")
+    print("Written:", folder, *report.joined)
+
+
+def _plural(word: str, count: int) -> str:
+    return word if count == 1 else f"{word}s"
+
+
+def _tile(text: str) -> int | None:
+    if text == "auto":
+        return None
+    if not text.isdigit() or int(text) < 64:
+        raise argparse.ArgumentTypeError(f"expected auto, or 64 or more pixels, found {text}")
+    return int(text)
+
+
+def _channels(text: str) -> tuple[int | str, ...]:
+    return tuple(int(one) if one.isdigit() else one for one in text.split(","))
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()

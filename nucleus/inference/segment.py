@@ -1,0 +1,180 @@
+"""One image of any size to its nuclei: in one piece where that is small enough, else tile by tile.
+
+Tiles are cut where the strides of the network fall alike in all of them, enlarged by the factor of the whole image, and
+scaled to 8 bits by its percentiles, so that a nucleus inside a tile looks to the network as it does in the whole image.
+Only the tiles under way are in memory, beside the label image, which is on disk for an image of more than LARGE pixels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from nucleus.formats.image_source import ImageSource
+from nucleus.inference.predictor import Model
+from nucleus.inference.stitching import Stitcher, offered
+from nucleus.inference.tile_store import TileNuclei, TileStore
+from nucleus.inference.tiling import Tile, TileGrid, plan_tiles
+from nucleus.masks.box_masks import BoxMasks
+
+WHOLE = 1536  # pixels; an image with no longer side is not cut, unless a tile size is given
+TILE = 1024  # pixels, side of a read region
+MARGIN = 128  # pixels, or a quarter of the tile if that is less: more than a large nucleus
+STRIDE = 64  # of the coarsest features, in network pixels
+LARGE = 1 << 26  # pixels; the label image of a larger image is a file
+BLANK_BLOCK, BLANK_RANGE = 4, 6  # pixels, grey levels
+LABELS = "labels.raw"
+
+
+@dataclass(frozen=True, eq=False)
+class Segmented:
+    """The nuclei of one image.
+
+    Attributes:
+        labels: int32 (H, W), 0 background, 1..n nuclei; on disk for a large image.
+        scores: float64 (n,), of label 1, 2, ..., in [0, 1].
+        tiles: how many; 1 for an image in one piece.
+        blank: how many tiles were blank and not shown to the network.
+        cut: how many nuclei end at the edge of what a tile shows: larger than the margin.
+        full: how many tiles gave as many detections as the model gives at the most, so that nuclei may be missing.
+    """
+
+    labels: np.ndarray
+    scores: np.ndarray
+    tiles: int = 1
+    blank: int = 0
+    cut: int = 0
+    full: int = 0
+
+
+def plan(source: ImageSource, model: Model, tile: int | None) -> TileGrid:
+    """Cut an image into tiles, or not.
+
+    Args:
+        source: the image.
+        model: that is to see it.
+        tile: side of a tile in pixels; None to decide by the size of the image.
+
+    Returns:
+        The grid; one tile for an image of up to 1536 x 1536 pixels where nobody gave a size.
+
+    Raises:
+        ValueError: the tile is too small for its margin.
+    """
+    height, width = source.shape[:2]
+    if tile is None:
+        tile = WHOLE if max(height, width) <= WHOLE else TILE
+    if max(height, width) <= tile:
+        return plan_tiles(height, width, tile=tile, margin=0)
+    return plan_tiles(
+        height, width, tile=tile, margin=min(MARGIN, tile // 4), multiple=_aligned(model.scale_of(height, width))
+    )
+
+
+def segment(
+    source: ImageSource,
+    model: Model,
+    grid: TileGrid,
+    *,
+    batch: int = 1,
+    store: TileStore | None = None,
+    progress: Callable[[int], None] = lambda tiles: None,
+) -> Segmented:
+    """Find the nuclei of one image.
+
+    Args:
+        source: the image.
+        model: finds them.
+        grid: as `plan` gives it.
+        batch: tiles shown to the network at once; it changes nothing but time and memory.
+        store: keeps what each tile gave, for a later run, and the label image of a large image; None for neither.
+        progress: called with a number of tiles whenever these are done.
+
+    Returns:
+        The nuclei; the same for every batch size and however often the run was interrupted.
+
+    Raises:
+        InputError: the image cannot be decoded.
+        OSError: the disk is full or not writable.
+    """
+    height, width = source.shape[:2]
+    stitcher = Stitcher(grid, _empty_labels(height, width, store))
+    blank = full = 0
+    for tiles in _in_batches(grid, batch):
+        for tile, nuclei in zip(tiles, _nuclei_of_tiles(source, model, grid, tiles, store), strict=True):
+            stitcher.add(tile, nuclei.masks, nuclei.scores)
+            blank += nuclei.blank
+            full += nuclei.full
+        progress(len(tiles))
+    return Segmented(stitcher.labels, np.array(stitcher.scores), len(grid), blank, stitcher.cut, full)
+
+
+def _nuclei_of_tiles(
+    source: ImageSource, model: Model, grid: TileGrid, tiles: Sequence[Tile], store: TileStore | None
+) -> list[TileNuclei]:
+    """What each of some tiles of one size gives: kept from an earlier run, nothing for a blank one, else predicted."""
+    found: dict[int, TileNuclei] = {}
+    seen, pixels = [], []
+    for tile in tiles:
+        kept = store.load(tile) if store else None
+        if kept is not None:
+            found[tile.number] = kept
+            continue
+        read = tile.read
+        view = source.read_rgb8(read.top, read.left, read.bottom, read.right)
+        if len(grid) > 1 and is_blank(view):
+            nothing = BoxMasks(np.zeros((0, 4)), [], read.height, read.width)
+            found[tile.number] = TileNuclei(nothing, np.zeros(0), blank=True)
+        else:
+            seen.append(tile)
+            pixels.append(view)
+    scale = model.scale_of(grid.height, grid.width)
+    for tile, prediction in zip(seen, model.predict_batch(pixels, scale=scale), strict=True):
+        chosen = offered(tile, prediction.masks, grid.margin)
+        full = len(prediction.detection_scores) >= model.max_detections
+        found[tile.number] = TileNuclei(prediction.masks[chosen], prediction.scores[chosen], full)
+        if store:
+            store.save(tile, found[tile.number])
+    return [found[tile.number] for tile in tiles]
+
+
+def is_blank(view: np.ndarray) -> bool:
+    """Tell whether a view shows nothing: no channel differs by more than 6 grey levels between any two blocks.
+
+    Args:
+        view: uint8 (h, w, 3).
+
+    Returns:
+        The comparison is made between means of about 4 x 4 pixels, in which the noise of a camera is small and a
+        nucleus of 5 pixels still shows.
+    """
+    height, width = view.shape[:2]
+    size = (max(1, width // BLANK_BLOCK), max(1, height // BLANK_BLOCK))
+    small = cv2.resize(view, size, interpolation=cv2.INTER_AREA)
+    return bool((small.max(axis=(0, 1)).astype(int) - small.min(axis=(0, 1)) <= BLANK_RANGE).all())
+
+
+def _aligned(scale: float) -> int:
+    """Fewest pixels of the image, up to 512, that are a multiple of the network's stride after scaling; else 64."""
+    return next((step for step in range(1, 513) if (step * scale) % STRIDE == 0), STRIDE)
+
+
+def _in_batches(grid: TileGrid, size: int) -> Iterator[list[Tile]]:
+    """Neighbouring tiles of one size, that many at a time."""
+    batch: list[Tile] = []
+    for tile in grid:
+        fits = not batch or (tile.read.height, tile.read.width) == (batch[0].read.height, batch[0].read.width)
+        if not fits or len(batch) == size:
+            yield batch
+            batch = []
+        batch.append(tile)
+    yield batch
+
+
+def _empty_labels(height: int, width: int, store: TileStore | None) -> np.ndarray:
+    if store is None or height * width <= LARGE:
+        return np.zeros((height, width), dtype=np.int32)
+    return np.memmap(store.folder / LABELS, dtype=np.int32, mode="w+", shape=(height, width))
