@@ -1,8 +1,8 @@
 """From image files to files of nuclei: one bad file does not stop the others, and a run started again goes on.
 
 The output folder holds a file an image and format, one file for all images of the formats that allow it, and a hidden
-folder `.nucleus` with what is needed to go on: the settings, a record of each image that is done, and the tiles of large
-images under way.
+folder `.nucleus` with what is needed to go on: the settings, a record of each image that is done, and the tiles of
+large images under way.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from typing import Any
 from nucleus.errors import InputError
 from nucleus.formats.atomic import atomic_write
 from nucleus.formats.image_source import ImageSource, open_image
-from nucleus.inference.exports import Format, Segmentation, write_exports
+from nucleus.inference.exports import Format, Segmentation
 from nucleus.inference.image_files import ImageFile
 from nucleus.inference.predictor import Model
 from nucleus.inference.segment import Segmented, plan, segment
