@@ -71,18 +71,18 @@ def score_table(table: OverlapTable, truth: np.ndarray, prediction: np.ndarray) 
     )
 
 
-def _by_threshold(name: str, values: Callable[[ImageScores], tuple]) -> dict[str, Callable[[ImageScores], float]]:
+def _by_threshold(name: str, value: Callable[[ObjectCounts, int], float]) -> dict[str, Callable[[ImageScores], float]]:
     """One column a threshold, such as "object F1@0.50"."""
 
     def column(index: int) -> Callable[[ImageScores], float]:
-        return lambda scores: values(scores)[index]
+        return lambda scores: value(scores.objects, index)
 
     return {f"{name}@{threshold:.2f}": column(index) for index, threshold in enumerate(IOU_THRESHOLDS)}
 
 
 INSTANCE_SCORES: dict[str, Callable[[ImageScores], float]] = {
     "DSB score": lambda scores: scores.objects.dsb_score,
-    **_by_threshold("object F1", lambda scores: scores.objects.f1),
+    **_by_threshold("object F1", ObjectCounts.f1_at),
     "pixel Dice": lambda scores: scores.pixels.dice,
     "AJI": lambda scores: scores.aji.aji,
     "PQ": lambda scores: scores.panoptic.pq,
@@ -103,8 +103,8 @@ COUNTS: dict[str, Callable[[ImageScores], float]] = {
     "predicted nuclei": lambda scores: scores.objects.predictions,
     "splits": lambda scores: scores.splits_merges.splits,
     "merges": lambda scores: scores.splits_merges.merges,
-    **_by_threshold("true positives", lambda scores: scores.objects.true_positives),
-    **_by_threshold("false positives", lambda scores: scores.objects.false_positives),
-    **_by_threshold("false negatives", lambda scores: scores.objects.false_negatives),
+    **_by_threshold("true positives", lambda objects, index: objects.true_positives[index]),
+    **_by_threshold("false positives", lambda objects, index: objects.predictions - objects.true_positives[index]),
+    **_by_threshold("false negatives", lambda objects, index: objects.truths - objects.true_positives[index]),
 }
 """Every count that is written beside the scores."""

@@ -36,7 +36,15 @@ class ObjectCounts:
     @property
     def f1(self) -> tuple[float, ...]:
         """Object F1 = 2 TP / (2 TP + FP + FN) at each threshold; 1 without any nucleus. Pooled: of summed counts."""
-        return tuple(share(2 * matched, self.truths + self.predictions) for matched in self.true_positives)
+        return tuple(map(self.f1_at, range(len(self.true_positives))))
+
+    def f1_at(self, index: int) -> float:
+        """Object F1 at one threshold.
+
+        Args:
+            index: position in `matching.IOU_THRESHOLDS`.
+        """
+        return share(2 * self.true_positives[index], self.truths + self.predictions)
 
     @property
     def dsb_score(self) -> float:

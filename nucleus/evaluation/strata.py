@@ -52,4 +52,7 @@ def summarize_densities(images: Sequence[ScoredImage]) -> dict[str, dict[str, Su
     Returns:
         For each of DENSITIES the summary of each of its bins.
     """
-    return {what: summarize_groups(images, strata) for what, strata in density_strata(images).items()}
+    strata = density_strata(images)
+    flat = {f"{what}: {name}": members for what, bins in strata.items() for name, members in bins.items()}
+    summaries = summarize_groups(images, flat)  # at once, so that the scores of each image are taken once
+    return {what: {name: summaries[f"{what}: {name}"] for name in bins} for what, bins in strata.items()}

@@ -97,18 +97,26 @@ def summarize_groups(
     """
     if not images:
         raise ValueError("expected at least one scored image, found none")
+    rows = [[score(image.scores) for score in SCORES.values()] for image in images]
     return {
-        group: _summary([images[position].scores for position in positions], (coco_ap or {}).get(group, {}))
+        group: _summary(
+            [images[position].scores for position in positions],
+            [rows[position] for position in positions],
+            (coco_ap or {}).get(group, {}),
+        )
         for group, positions in groups.items()
     }
 
 
-def _summary(members: list[ImageScores], coco_ap: Mapping[str, float]) -> Summary:
+def _summary(members: list[ImageScores], rows: list[list[float]], coco_ap: Mapping[str, float]) -> Summary:
+    """Bring images together; `rows` are their scores, in the order of SCORES."""
     pooled = pool(members)
     return Summary(
         images=len(members),
         counts={name: int(count(pooled)) for name, count in COUNTS.items()},
-        image_mean={name: math.fsum(map(score, members)) / len(members) for name, score in SCORES.items()},
+        image_mean={
+            name: math.fsum(column) / len(members) for name, column in zip(SCORES, zip(*rows, strict=True), strict=True)
+        },
         pooled={name: score(pooled) for name, score in SCORES.items()} | dict(coco_ap),
         sizes={name: pooled.sizes.scores(position) for position, name in enumerate(SIZES)},
     )
