@@ -8,24 +8,33 @@ import sys
 
 import pytest
 
+from nucleus.modeling.score_threshold import read_threshold_record
+
 SETTINGS = ("SOLVER.MAX_ITER", 2, "TEST.PANELS", 0)
 
 
-def check(output):
-    """That both processes took part, and that the evaluation is complete."""
+def check(output, prefix=""):
+    """That both processes took part, and that the evaluation is complete; scores are logged under the prefix."""
     (start,) = json.loads((output / "run.json").read_text())["starts"]
     assert start["processes"] == 2 and start["outcome"] == "finished"
     with (output / "evaluation" / "bbbc038_synthetic_test" / "images.csv").open() as file:
         assert len(list(csv.DictReader(file))) == 2
     metrics = [json.loads(line) for line in (output / "metrics.json").read_text().splitlines()]
-    assert all(math.isfinite(metrics[-1][name]) for name in ("validation/total_loss", "nucleus/DSB score (image mean)"))
+    assert all(
+        math.isfinite(metrics[-1][name])
+        for name in ("validation/total_loss", f"{prefix}nucleus/DSB score (image mean)")
+    )
     assert math.isfinite(metrics[0]["total_loss"])
     assert (output / "model_final.pth").is_file() and (output / "log.txt.rank1").is_file()
 
 
 def test_two_processes_by_the_command(train, tmp_path):
-    train("--num-gpus", 0, "--num-processes", 2, "OUTPUT_DIR", tmp_path, *SETTINGS)
-    check(tmp_path)
+    """The first process chooses the score threshold; the second one knows of it when it evaluates the test set."""
+    sets = ("DATASETS.TEST", "('bbbc038_synthetic_train', 'bbbc038_synthetic_test')", "TEST.SCORE_THRESHOLD", -1.0)
+    train("--num-gpus", 0, "--num-processes", 2, "OUTPUT_DIR", tmp_path, *SETTINGS, *sets)
+    check(tmp_path, prefix="bbbc038_synthetic_train/")
+    record = read_threshold_record(tmp_path / "model_final.pth")
+    assert (record["data set"], record["iteration"]) == ("bbbc038_synthetic_train", 1)
 
 
 @pytest.mark.parametrize("batch", [2, 3])

@@ -324,7 +324,7 @@ def test_no_threshold_is_chosen_on_a_test_set(json_file, tmp_path):
         NucleusEvaluator(NAME, score_threshold=None)
     write_truth(tmp_path).rename(tmp_path / "stage1_test.json")
     MetadataCatalog.get("my_set").set(json_file=str(tmp_path / "stage1_test.json"))
-    with pytest.raises(InputError, match="my_set: .* a test set, by its name or that of its file"):
+    with pytest.raises(InputError, match=r"my_set: .* a test set, by its name or that of its file"):
         NucleusEvaluator("my_set", score_threshold=None)
     MetadataCatalog.remove("my_set")
 
