@@ -54,7 +54,7 @@ lint: setup ## linter, format and types
 
 # Pins stay as they are where they still fit; `make lock UPGRADE=--upgrade` takes the newest. Needs uv (pip install uv).
 lock: ## write requirements/lock.txt anew from pyproject.toml
-	$(UV) pip compile pyproject.toml --extra dev --universal --python-version 3.10 --generate-hashes \
+	$(UV) pip compile pyproject.toml --all-extras --universal --python-version 3.10 --generate-hashes \
 		--no-config --quiet --custom-compile-command "make lock" $(UPGRADE) --output-file $(LOCK)
 
 clean: ## remove the environment, caches and build outputs; data sets, output/ and .wheels/ stay
