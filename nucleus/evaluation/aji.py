@@ -35,16 +35,14 @@ def aji_counts(table: OverlapTable) -> AjiCounts:
     and others that match one to one differ here). Of equal IoUs the smaller label is taken, as the authors' `max`
     does. A true nucleus that no prediction overlaps adds its area to the union, a prediction that none took likewise.
     """
-    truths, starts = np.unique(table.truth_index, return_index=True)  # pairs are ordered by truth
-    iou = table.iou
-    if truths.size:
-        largest = np.repeat(np.maximum.reduceat(iou, starts), np.diff(starts, append=iou.size))
-        candidates = np.flatnonzero(iou == largest)
-        best = candidates[np.unique(table.truth_index[candidates], return_index=True)[1]]
-    else:
-        best = np.zeros(0, dtype=np.int64)
-    missed = np.ones(len(table.truth_ids), dtype=bool)
-    missed[truths] = False
+    iou, truth = table.iou, table.truth_index
+    largest = np.zeros(len(table.truth_ids))
+    np.maximum.at(largest, truth, iou)
+    candidates = np.flatnonzero(iou == largest[truth])[::-1]
+    best = np.full(len(table.truth_ids), -1)
+    best[truth[candidates]] = candidates  # of several the last one stays, the smallest label
+    missed = best < 0
+    best = best[~missed]
     unused = np.ones(len(table.prediction_ids), dtype=bool)
     unused[table.prediction_index[best]] = False
     return AjiCounts(

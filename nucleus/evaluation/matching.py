@@ -12,6 +12,7 @@ among the matchings with that many the one with the largest sum of IoU.
 from __future__ import annotations
 
 from fractions import Fraction
+from functools import lru_cache
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
@@ -32,8 +33,13 @@ def exceeds(table: OverlapTable, threshold: float) -> np.ndarray:
     Returns:
         bool (K,), one a pair of the table.
     """
-    fraction = Fraction(threshold).limit_denominator(1000)
+    fraction = _fraction(threshold)
     return table.intersection * fraction.denominator > table.union * fraction.numerator
+
+
+@lru_cache
+def _fraction(threshold: float) -> Fraction:
+    return Fraction(threshold).limit_denominator(1000)
 
 
 def matched_pairs(table: OverlapTable, threshold: float = 0.5) -> np.ndarray:
@@ -65,5 +71,5 @@ def matches_by_threshold(table: OverlapTable) -> tuple[int, ...]:
     An IoU of I/U exceeds k/20 where 20 I > k U; for whole numbers the largest such k is (20 I - 1) // U.
     """
     highest = (20 * table.intersection - 1) // table.union
-    pairs_by_highest = np.bincount(highest, minlength=20)
-    return tuple(int(pairs_by_highest[k:].sum()) for k in TWENTIETHS)
+    exceeding = np.bincount(highest, minlength=20)[::-1].cumsum()[::-1]  # at k/20: the pairs whose highest is k or more
+    return tuple(exceeding[TWENTIETHS.start :].tolist())

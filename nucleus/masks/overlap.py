@@ -7,6 +7,7 @@ that overlap, not N x M.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -37,13 +38,13 @@ class OverlapTable:
     prediction_index: np.ndarray
     intersection: np.ndarray
 
-    @property
+    @cached_property
     def union(self) -> np.ndarray:
         """int64 (K,): pixels in either nucleus of each pair."""
         areas = self.truth_areas[self.truth_index] + self.prediction_areas[self.prediction_index]
         return areas - self.intersection
 
-    @property
+    @cached_property
     def iou(self) -> np.ndarray:
         """float64 (K,): intersection over union of each pair, in (0, 1].
 
@@ -85,16 +86,17 @@ def table_of_runs(truth: np.ndarray, prediction: np.ndarray, lengths: np.ndarray
     """
     truth_ids, truth_number = _number(truth)
     prediction_ids, prediction_number = _number(prediction)
+    pixels = lengths.astype(np.float64)  # exact: sums of them are far below 2**53
     both = np.flatnonzero((truth_number > 0) & (prediction_number > 0))
     pairs, pair_number = _distinct((truth_number[both] - 1) * len(prediction_ids) + prediction_number[both] - 1)
     return OverlapTable(
         truth_ids=truth_ids,
         prediction_ids=prediction_ids,
-        truth_areas=_sums(truth_number, lengths, len(truth_ids) + 1)[1:],
-        prediction_areas=_sums(prediction_number, lengths, len(prediction_ids) + 1)[1:],
+        truth_areas=_sums(truth_number, pixels, len(truth_ids) + 1)[1:],
+        prediction_areas=_sums(prediction_number, pixels, len(prediction_ids) + 1)[1:],
         truth_index=pairs // max(len(prediction_ids), 1),
         prediction_index=pairs % max(len(prediction_ids), 1),
-        intersection=_sums(pair_number, lengths[both], len(pairs)),
+        intersection=_sums(pair_number, pixels[both], len(pairs)),
     )
 
 
@@ -124,7 +126,10 @@ def label_runs(truth: np.ndarray, prediction: np.ndarray) -> tuple[np.ndarray, n
     begins[1:] |= prediction[1:] != prediction[:-1]
     begins[::width] = True
     starts = np.flatnonzero(begins)
-    return starts, np.diff(starts, append=truth.size)
+    lengths = np.empty_like(starts)
+    np.subtract(starts[1:], starts[:-1], out=lengths[:-1])
+    lengths[-1] = truth.size - starts[-1]
+    return starts, lengths
 
 
 def _number(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -155,5 +160,5 @@ def _distinct(keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _sums(groups: np.ndarray, values: np.ndarray, count: int) -> np.ndarray:
-    """Sum of the values of each group; exact, since the sums are pixel counts far below 2**53."""
+    """Sum of the values of each group, as whole numbers."""
     return np.bincount(groups, weights=values, minlength=count).astype(np.int64)
