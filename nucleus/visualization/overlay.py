@@ -7,7 +7,7 @@ import numpy as np
 
 from nucleus.formats.image import to_rgb8
 from nucleus.masks.contours import outline_pixels
-from nucleus.visualization.colors import Rgb, colored_labels
+from nucleus.visualization.colors import Rgb, label_colors
 
 DARK = 160  # an image whose brightest pixels stay below this is shown brighter
 BRIGHTEST = 99.8  # the percentile that counts as its brightest
@@ -65,7 +65,7 @@ def overlay_outlines(image: np.ndarray, labels: np.ndarray, color: Rgb | None = 
     """
     canvas = for_display(image)
     edge = outline(labels, width)
-    canvas[edge] = colored_labels(labels)[edge] if color is None else color
+    canvas[edge] = label_colors(labels[edge]) if color is None else color
     return canvas
 
 
@@ -83,6 +83,6 @@ def overlay_areas(image: np.ndarray, labels: np.ndarray, color: Rgb | None = Non
     """
     canvas = for_display(image)
     inside = labels != 0
-    tint = (colored_labels(labels)[inside] if color is None else np.asarray(color)).astype(np.float32)
+    tint = (label_colors(labels[inside]) if color is None else np.asarray(color)).astype(np.float32)
     canvas[inside] = np.rint(canvas[inside] * (1 - opacity) + tint * opacity).astype(np.uint8)
     return canvas
