@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nucleus.errors import InputError
-from nucleus.evaluation.bootstrap import describe, intervals
+from nucleus.evaluation.bootstrap import Intervals, describe, intervals
 from nucleus.evaluation.groups import read_groups
 from nucleus.evaluation.report import LabelPair, write_report
 from nucleus.evaluation.score_files import MAX_DETECTIONS, FileScores, score_files
 from nucleus.evaluation.score_pair import read_labels
 from nucleus.evaluation.sources import open_source
 from nucleus.evaluation.strata import density_strata, summarize_densities
-from nucleus.evaluation.summary import OVERALL
+from nucleus.evaluation.summary import OVERALL, ScoredImage, by_modality
 from nucleus.evaluation.table import format_densities, format_intervals, format_table, write_scores
 from nucleus.evaluation.threshold_files import CURVE_FILES, write_curve
 from nucleus.formats.image import read_image
@@ -103,8 +103,8 @@ def evaluate_files(
 
 def _write(scores: FileScores, output: Path, report: bool, command: str) -> Evaluation:
     images = scores.images
-    known, method = intervals(images), describe(images)
-    density_intervals = {what: intervals(images, strata=bins) for what, bins in density_strata(images).items()}
+    (known, density_intervals), method = _intervals(images), describe(images)
+    densities = summarize_densities(images)
     write_scores(
         output,
         images,
@@ -112,6 +112,7 @@ def _write(scores: FileScores, output: Path, report: bool, command: str) -> Eval
         scores.settings,
         warnings=scores.warnings,
         intervals=known,
+        densities=densities,
         density_intervals=density_intervals,
         interval_method=method,
     )
@@ -121,7 +122,6 @@ def _write(scores: FileScores, output: Path, report: bool, command: str) -> Eval
         used = max(scores.score_threshold, 0.0)
         write_curve(output, scores.ranked, [image.modality for image in images], used, title)
         names += CURVE_FILES
-    densities = summarize_densities(images)
     if report:
         write_report(
             output,
@@ -144,6 +144,17 @@ def _write(scores: FileScores, output: Path, report: bool, command: str) -> Eval
         kind = f"{method['method']}, {method['units'][OVERALL]} of them"
         tables.append(f"{format_intervals(scores.summaries[OVERALL], known[OVERALL], method['level'])}\n  ({kind})")
     return Evaluation(scores, "\n\n".join(tables), [output / name for name in names])
+
+
+def _intervals(images: list[ScoredImage]) -> tuple[Intervals, dict[str, Intervals]]:
+    """Intervals overall and by modality, and by density; in one call, since laying out the counts takes longest."""
+    modalities, densities = by_modality([image.modality for image in images]), density_strata(images)
+    flat = {f"{what}\0{name}": members for what, bins in densities.items() for name, members in bins.items()}
+    found = intervals(images, strata=modalities | flat)
+    return (
+        {name: found[name] for name in modalities},
+        {what: {name: found[f"{what}\0{name}"] for name in bins} for what, bins in densities.items()},
+    )
 
 
 def _label_pair(scores: FileScores, position: int) -> LabelPair:

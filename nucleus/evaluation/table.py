@@ -108,6 +108,7 @@ def write_scores(
     *,
     warnings: Sequence[str] = (),
     intervals: Intervals | None = None,
+    densities: Mapping[str, Mapping[str, Summary]] | None = None,
     density_intervals: Mapping[str, Intervals] | None = None,
     interval_method: Mapping[str, Any] | None = None,
 ) -> None:
@@ -122,6 +123,7 @@ def write_scores(
         settings: what the scores depend on, for scores.json: data set, score threshold, detection cap.
         warnings: what a reader must know before trusting the scores, for scores.json.
         intervals: of groups of `summaries`, for scores.json.
+        densities: as `strata.summarize_densities` returns them, if they are at hand.
         density_intervals: of the bins of each measure of density, likewise.
         interval_method: how they were computed, for scores.json.
 
@@ -129,7 +131,7 @@ def write_scores(
         OSError: the folder cannot be written. Each file is either the old one or complete.
     """
     folder = Path(folder)
-    densities = summarize_densities(images)
+    densities = summarize_densities(images) if densities is None else densities
     content = {
         "format": FORMAT,
         "version": __version__,
