@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import fields, is_dataclass
+from dataclasses import fields, is_dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from nucleus.evaluation.image_scores import SCORES, ImageScores
+
+PARTS = ("objects", "pixels", "aji", "panoptic", "seed_protocol")  # of ImageScores; SCORES looks at no other
 
 
 def count_matrix(images: Sequence[ImageScores]) -> np.ndarray:
@@ -18,9 +20,9 @@ def count_matrix(images: Sequence[ImageScores]) -> np.ndarray:
         images: N, at least one.
 
     Returns:
-        float64 (N, C): every number in ImageScores, in the order of its fields. Whole numbers stay exact.
+        float64 (N, C): every number in PARTS, in their order. Whole numbers stay exact.
     """
-    return np.array([list(_numbers(image)) for image in images], dtype=np.float64)
+    return np.array([[*_numbers([getattr(image, part) for part in PARTS])] for image in images], dtype=np.float64)
 
 
 def scores_of_counts(counts: np.ndarray, like: ImageScores) -> np.ndarray:
@@ -33,7 +35,8 @@ def scores_of_counts(counts: np.ndarray, like: ImageScores) -> np.ndarray:
     Returns:
         float64 (R, S): the S scores of SCORES, in its order.
     """
-    scores = _rebuild(like, iter(np.ascontiguousarray(counts.T)))
+    columns = iter(np.ascontiguousarray(counts.T))
+    scores = replace(like, **{part: _rebuild(getattr(like, part), columns) for part in PARTS})
     return np.stack([score(scores) for score in SCORES.values()], axis=1)
 
 
@@ -41,7 +44,7 @@ def _numbers(value: Any) -> Iterator[float]:
     if is_dataclass(value):
         for field in fields(value):
             yield from _numbers(getattr(value, field.name))
-    elif isinstance(value, tuple):
+    elif isinstance(value, tuple | list):
         for inner in value:
             yield from _numbers(inner)
     else:
