@@ -1,6 +1,5 @@
 import io
 import struct
-import sys
 import tracemalloc
 import zlib
 from contextlib import suppress
@@ -24,11 +23,6 @@ RGB8 = RANDOM.integers(0, 256, (70, 90, 3), dtype=np.uint8)
 RGB16 = RANDOM.integers(0, 65536, (70, 90, 3), dtype=np.uint16)
 FLOAT = RANDOM.normal(size=(70, 90)).astype(np.float32)
 STACK = RANDOM.integers(0, 65536, (2, 3, 4, 30, 40), dtype=np.uint16)  # TCZYX
-
-
-@pytest.fixture
-def region_by_region(monkeypatch):
-    monkeypatch.setattr(tiff, "AT_ONCE", 0)
 
 
 OTHERS = [FLOAT.astype(np.float64), GREY8 > 99, GREY16.astype(np.int16), GREY16.astype(np.uint32)]
@@ -102,13 +96,6 @@ def test_inverted_greys_and_bits(tmp_path):
     assert (open_image(tmp_path / "b.png").read_all() == (GREY8 > 99) * 255).all()
 
 
-def test_the_pixels_of_a_photograph_stay_as_they_are_stored(tmp_path):
-    turned = Image.Exif()
-    turned[0x0112] = 6
-    Image.fromarray(RGB8).save(tmp_path / "a.jpg", exif=turned)
-    assert open_image(tmp_path / "a.jpg").shape == (70, 90, 3)
-
-
 def test_a_stack_asks_for_a_page(tmp_path):
     tifffile.imwrite(tmp_path / "a.tif", STACK, imagej=True, metadata={"axes": "TZCYX"})  # ImageJ's order: 3 Z, 4 C
     with pytest.raises(InputError, match=r"4 channels.*--channel, 0 to 3"):
@@ -144,57 +131,6 @@ def test_channels_have_names_and_pixels_a_size_in_ome_tiff(tmp_path, region_by_r
         assert (source.read(1, 2, 9, 8) == STACK[1, 1, 3, 1:9, 2:8]).all()
 
 
-def test_several_images_ask_for_a_series(tmp_path):
-    with tifffile.TiffWriter(tmp_path / "a.ome.tif") as writer:
-        writer.write(GREY8, metadata={"PhysicalSizeX": 1, "PhysicalSizeY": 1})
-        writer.write(RGB8[:9], metadata={"PhysicalSizeX": 2, "PhysicalSizeY": 3}, photometric="rgb")
-    with pytest.raises(InputError, match=r"2 images \(70 x 90, 9 x 90 x 3\).*--series, 0 to 1"):
-        open_image(tmp_path / "a.ome.tif")
-    with open_image(tmp_path / "a.ome.tif", series=1) as source:
-        assert (source.read_all() == RGB8[:9]).all() and source.pixel_size_um == (3, 2)
-    with pytest.raises(InputError, match="a series from 0 to 1, found series 2"):
-        open_image(tmp_path / "a.ome.tif", series=2)
-
-
-@pytest.mark.parametrize(
-    ("options", "expected"),
-    [
-        ({"resolution": (20_000, 40_000), "resolutionunit": "CENTIMETER"}, (0.25, 0.5)),
-        ({"resolution": (50_800, 50_800), "resolutionunit": "INCH"}, (0.5, 0.5)),
-        ({"resolution": (300, 300), "resolutionunit": "INCH"}, None),  # a printer's
-        ({"resolution": (1, 1), "resolutionunit": "NONE"}, None),
-        ({"imagej": True, "resolution": (2, 4), "metadata": {"unit": "um"}}, (0.25, 0.5)),
-        ({"imagej": True, "resolution": (2, 4), "metadata": {"unit": "micron"}}, (0.25, 0.5)),
-        ({"imagej": True, "resolution": (2, 4), "metadata": {"unit": "furlong"}}, None),
-        ({}, None),
-    ],
-)
-def test_pixel_sizes_of_tiff(tmp_path, options, expected):
-    tifffile.imwrite(tmp_path / "a.tif", GREY8, **options)
-    assert open_image(tmp_path / "a.tif").pixel_size_um == (expected and pytest.approx(expected))
-
-
-def test_pixel_sizes_of_png(tmp_path):
-    Image.fromarray(GREY8).save(tmp_path / "a.png", dpi=(50_800, 25_400))
-    assert open_image(tmp_path / "a.png").pixel_size_um == pytest.approx((1.0, 0.5), rel=1e-3)
-    Image.fromarray(GREY8).save(tmp_path / "a.png", dpi=(72, 72))
-    assert open_image(tmp_path / "a.png").pixel_size_um is None
-
-
-@pytest.fixture(scope="module")
-def pyramid(tmp_path_factory):
-    """2048 x 2048, three levels, tiled and compressed, as an OME-TIFF."""
-    path = tmp_path_factory.mktemp("pyramid") / "slide.ome.tif"
-    rows, columns = np.mgrid[:2048, :2048]
-    full = ((rows // 7 * 31 + columns // 5 * 17) % 3000 + 500).astype(np.uint16)
-    with tifffile.TiffWriter(path) as writer:
-        options = {"tile": (256, 256), "compression": "zlib"}
-        writer.write(full, subifds=2, metadata={"PhysicalSizeX": 0.5, "PhysicalSizeY": 0.5}, **options)
-        writer.write(full[::2, ::2], subfiletype=1, **options)
-        writer.write(full[::4, ::4], subfiletype=1, **options)
-    return path, full
-
-
 def test_a_pyramid_is_read_region_by_region(pyramid, region_by_region):
     path, full = pyramid
     with open_image(path) as source:  # zarr is imported by the first
@@ -211,12 +147,6 @@ def test_a_pyramid_is_read_region_by_region(pyramid, region_by_region):
         assert (source.read(10, 20, 30, 90) == full[::4, ::4][10:30, 20:90]).all()
     with pytest.raises(InputError, match="a level from 0 to 2, found level 3"):
         open_image(path, level=3)
-
-
-def test_without_zarr_a_large_file_says_what_to_install(pyramid, region_by_region, monkeypatch):
-    monkeypatch.setitem(sys.modules, "zarr", None)
-    with pytest.raises(InputError, match=r"pip install .*zarr"):
-        open_image(pyramid[0])
 
 
 def test_all_tiles_are_scaled_as_the_whole(tmp_path):
@@ -238,18 +168,6 @@ def test_of_a_large_image_a_sample_is_enough(pyramid, region_by_region, monkeypa
         assert source.rescale.black == pytest.approx(exact.black, rel=0.01)
         assert source.rescale.white == pytest.approx(exact.white, rel=0.01)
         assert source.rescale is source.rescale
-
-
-def test_eight_bits_stay_and_what_is_no_number_is_black():
-    assert (open_array(RGB8).read_rgb8(0, 0, 70, 90) == RGB8).all()
-    holes = FLOAT.copy()
-    holes[:2] = np.nan
-    holes[2], holes[3] = np.inf, -np.inf
-    rgb = open_array(holes).read_rgb8(0, 0, 70, 90)
-    assert not rgb[:2].any() and (rgb[2] == 255).all() and not rgb[3].any() and len(np.unique(rgb[4:])) > 200
-    assert not open_array(np.full((3, 3), np.nan)).read_rgb8(0, 0, 3, 3).any()
-    assert not open_array(np.full((3, 3), 0.25)).read_rgb8(0, 0, 3, 3).any()
-    assert open_array(np.eye(3, dtype=bool)).read_rgb8(0, 0, 3, 3)[..., 0].tolist() == (np.eye(3) * 255).tolist()
 
 
 @pytest.mark.parametrize("region", [(0, 0, 0, 5), (-1, 0, 5, 5), (0, 0, 71, 5), (5, 5, 4, 9)])

@@ -115,3 +115,12 @@ def test_a_palette_is_measured_in_its_colours(tmp_path):
         columns = measure(LABELS, image=image)
         expected = image.read_all()[LABELS == 2].mean(axis=0)
     assert [columns[f"intensity_mean_{name}"][0] for name in image.every_channel] == pytest.approx(expected)
+
+
+def test_equal_to_scikit_image_on_real_masks(real_label_images):
+    for _, labels in real_label_images[:4]:
+        columns = measure(labels, pixel_size_um=(0.5, 0.5))
+        agree = [(region.label, region.area, *region.centroid, region.eccentricity, region.solidity)
+                 for region in regionprops(labels)]  # fmt: skip
+        names = ("label", "area_px", "centroid_y_px", "centroid_x_px", "eccentricity", "solidity")
+        assert np.allclose(np.stack([columns[name] for name in names], axis=1), agree, rtol=1e-9, atol=0)

@@ -1,0 +1,60 @@
+import sys
+
+import numpy as np
+import pytest
+import tifffile
+
+from nucleus.errors import InputError
+from nucleus.formats.image_source import open_image
+from nucleus.formats.tiff import open_tiff
+
+GREY8 = np.random.default_rng(0).integers(0, 256, (70, 90), dtype=np.uint8)
+RGB8 = np.random.default_rng(1).integers(0, 256, (70, 90, 3), dtype=np.uint8)
+
+
+def test_axes_as_they_are_stored(tmp_path):
+    tifffile.imwrite(tmp_path / "a.tif", RGB8, photometric="rgb")
+    stored = open_tiff(tmp_path / "a.tif")
+    assert stored.axes == "YXS" and stored.is_rgb and stored.pixels.shape == RGB8.shape
+    assert isinstance(stored.pixels, np.memmap)  # not compressed: nothing is read yet
+    stored.close()
+    tifffile.imwrite(tmp_path / "b.tif", np.dstack([RGB8, RGB8]), photometric="minisblack", planarconfig="contig")
+    stored = open_tiff(tmp_path / "b.tif")
+    assert stored.axes == "YXC" and not stored.is_rgb and not stored.has_alpha
+    stored.close()
+
+
+def test_several_images_ask_for_a_series(tmp_path):
+    with tifffile.TiffWriter(tmp_path / "a.ome.tif") as writer:
+        writer.write(GREY8, metadata={"PhysicalSizeX": 1, "PhysicalSizeY": 1})
+        writer.write(RGB8[:9], metadata={"PhysicalSizeX": 2, "PhysicalSizeY": 3}, photometric="rgb")
+    with pytest.raises(InputError, match=r"2 images \(70 x 90, 9 x 90 x 3\).*--series, 0 to 1"):
+        open_image(tmp_path / "a.ome.tif")
+    with open_image(tmp_path / "a.ome.tif", series=1) as source:
+        assert (source.read_all() == RGB8[:9]).all() and source.pixel_size_um == (3, 2)
+    with pytest.raises(InputError, match="a series from 0 to 1, found series 2"):
+        open_image(tmp_path / "a.ome.tif", series=2)
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"resolution": (20_000, 40_000), "resolutionunit": "CENTIMETER"}, (0.25, 0.5)),
+        ({"resolution": (50_800, 50_800), "resolutionunit": "INCH"}, (0.5, 0.5)),
+        ({"resolution": (300, 300), "resolutionunit": "INCH"}, None),  # a printer's
+        ({"resolution": (1, 1), "resolutionunit": "NONE"}, None),
+        ({"imagej": True, "resolution": (2, 4), "metadata": {"unit": "um"}}, (0.25, 0.5)),
+        ({"imagej": True, "resolution": (2, 4), "metadata": {"unit": "micron"}}, (0.25, 0.5)),
+        ({"imagej": True, "resolution": (2, 4), "metadata": {"unit": "furlong"}}, None),
+        ({}, None),
+    ],
+)
+def test_pixel_sizes_of_tiff(tmp_path, options, expected):
+    tifffile.imwrite(tmp_path / "a.tif", GREY8, **options)
+    assert open_image(tmp_path / "a.tif").pixel_size_um == (expected and pytest.approx(expected))
+
+
+def test_without_zarr_a_large_file_says_what_to_install(pyramid, region_by_region, monkeypatch):
+    monkeypatch.setitem(sys.modules, "zarr", None)
+    with pytest.raises(InputError, match=r"pip install .*zarr"):
+        open_image(pyramid[0])
