@@ -149,8 +149,7 @@ def write_scores(
         folder / "images.csv",
         ["image", "modality", "group", *COUNTS, *SCORES],
         (
-            [image.name, image.modality, image.group]
-            + [column(image.scores) for column in (COUNTS | SCORES).values()]
+            [image.name, image.modality, image.group] + [column(image.scores) for column in (COUNTS | SCORES).values()]
             for image in images
         ),
     )
