@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -85,7 +86,7 @@ def _roi(roifile: Any, nucleus: Nucleus) -> bytes:
         roi.multi_coordinates = np.concatenate([_path(ring) for ring in rings])
         roi.shape_roi_size = len(roi.multi_coordinates)
     if np.isfinite(nucleus.score):
-        roi.properties = {"score": nucleus.score}
+        roi.props = f"score: {nucleus.score!r}\n"
     return roi.tobytes()
 
 
@@ -159,5 +160,10 @@ def _decoded(roifile: Any, path: Path, name: str, content: bytes) -> Any:
 
 
 def _score(roi: Any) -> float:
-    value = roi.properties.get("score")
-    return float(value) if isinstance(value, int | float) else float("nan")
+    """From the properties, which are lines of "key: value"."""
+    for line in roi.props.splitlines():
+        key, _, value = line.partition(":")
+        if key.strip() == "score":
+            with suppress(ValueError):
+                return float(value)
+    return float("nan")

@@ -43,7 +43,7 @@ def test_a_file_by_hand(tmp_path):
     assert (square.left, square.top, square.right, square.bottom) == (7, 2, 9, 4)
     assert ring.composite and pieces.composite and not square.composite
     assert [len(one) for one in ring.coordinates(multi=True)] == [5, 5]
-    assert ring.properties == {"score": 0.75} and pieces.properties == {} and square.properties == {"score": 1.0}
+    assert [roi.props.strip() for roi in (ring, pieces, square)] == ["score: 0.75", "", "score: 1.0"]
     for roi in (ring, pieces, square):
         assert (outside(roi, 6, 9) == (int(roi.name) == LABELS)).all()
 
