@@ -19,6 +19,7 @@ COMMANDS = {
     "evaluate": "score files of nuclei against files",
     "compare": "is one result better than another",
     "predict": "images to nuclei, for the program you use",
+    "app": "a page in the browser: drop an image, see its nuclei",
     "doctor": "what is installed, and what would fail",
 }
 BAD_INPUT = 2  # the exit code for input that the user can mend, as argparse uses it

@@ -1,0 +1,61 @@
+"""From a picture to its nuclei at the lowest threshold of the page, of which those at any higher one are the first n.
+
+Detections become nuclei one by one from the highest score down, and none changes what a better one got
+(`nucleus.masks.resolve_overlaps`). So the nuclei at threshold t are exactly those at a lower one with a score of t or
+more: the page can move the threshold by showing more or fewer of one list.
+
+Large images are seen tile by tile, as `nucleus.inference.segment` does it. What the tiles offer is resolved in the same
+way, by score over the whole image; `nucleus predict` takes the tiles in order. So the two can differ in nuclei on a
+seam.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from nucleus.app.reading import Picture
+from nucleus.inference.prediction import Prediction
+from nucleus.masks.box_masks import BoxMasks
+
+if TYPE_CHECKING:
+    from nucleus.inference.predictor import Model
+
+LOWEST = 0.05  # score; the lowest threshold of the page
+
+
+def find_nuclei(picture: Picture, model: Model, progress: Callable[[int, int], None]) -> Prediction:
+    """Run the network.
+
+    Args:
+        picture: of any size that is in memory.
+        model: finds nuclei.
+        progress: called with the number of tiles done and that of all; what it raises ends the run.
+
+    Returns:
+        The nuclei at threshold LOWEST.
+    """
+    from nucleus.inference.segment import is_blank, plan  # they import torch
+    from nucleus.inference.stitching import offered
+
+    grid = plan(picture.source, model, None)
+    progress(0, len(grid))
+    if len(grid) == 1:
+        return model.predict(picture.rgb).at(LOWEST)
+    scale = model.scale_of(grid.height, grid.width)
+    boxes, pixels, scores = [np.zeros((0, 4), dtype=np.int64)], [np.zeros(0, dtype=bool)], [np.zeros(0, np.float32)]
+    for tile in grid:
+        read = tile.read
+        view = picture.rgb[read.top : read.bottom, read.left : read.right]
+        if not is_blank(view):
+            found = model.predict(view, scale=scale).at(LOWEST)
+            chosen = offered(tile, found.masks, grid.margin)
+            masks = found.masks[chosen]
+            boxes.append(masks.boxes + (read.left, read.top, read.left, read.top))
+            pixels.append(masks.pixels)
+            scores.append(found.scores[chosen])
+        progress(tile.number + 1, len(grid))
+    every = BoxMasks(np.concatenate(boxes), np.concatenate(pixels), grid.height, grid.width)
+    return Prediction(every, np.concatenate(scores), LOWEST)
