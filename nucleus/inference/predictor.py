@@ -9,8 +9,9 @@ import cv2
 import numpy as np
 import torch
 from detectron2.config import CfgNode
-from detectron2.modeling import build_model
+from detectron2.modeling import Backbone, build_model
 from detectron2.structures import Instances
+from torch import nn
 
 import nucleus.modeling as nucleus_modeling  # registers the model parts
 from nucleus.config import load_config
@@ -27,7 +28,7 @@ __all__ = ["Model", "load_model"]
 
 assert nucleus_modeling
 PROBE_SIDE = 64  # pixels of the image on which a folded network is compared with the whole one
-PRECISIONS = {"": None, "float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
+PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 class Model:
@@ -38,7 +39,6 @@ class Model:
         short_edge: shorter side, in pixels, to which smaller images are enlarged.
         bgr: the network was trained on BGR in place of RGB.
         threshold: lowest score, in [0, 1], of a detection that becomes a nucleus.
-        autocast: dtype of the network; None for float32.
         max_detections: most detections that it gives of one image.
     """
 
@@ -49,14 +49,12 @@ class Model:
         short_edge: int,
         bgr: bool,
         threshold: float,
-        autocast: torch.dtype | None,
         max_detections: int,
     ) -> None:
         self.network = network
         self.short_edge = short_edge
         self.bgr = bgr
         self.threshold = threshold
-        self.autocast = autocast
         self.max_detections = max_detections
 
     @property
@@ -100,9 +98,7 @@ class Model:
             {"image": self._prepare(image, scale), "height": image.shape[0], "width": image.shape[1]}
             for image in images
         ]
-        with torch.autocast(self.device.type, self.autocast, enabled=self.autocast is not None):
-            outputs = self.network(records)
-        return [self._prediction(output["instances"]) for output in outputs]
+        return [self._prediction(output["instances"]) for output in self.network(records)]
 
     def _prepare(self, image: np.ndarray, scale: float | None) -> torch.Tensor:
         """As `nucleus.data.mapper` does for a test: uint8 (3, h, w)."""
@@ -118,6 +114,28 @@ class Model:
 
     def _prediction(self, found: Instances) -> Prediction:
         return Prediction(found.pred_masks, found.scores.numpy(), self.threshold)
+
+
+class LowPrecision(nn.Module):
+    """A backbone that computes in a lower precision and gives its feature maps in float32.
+
+    Args:
+        backbone: gives a dict of feature maps.
+        dtype: of its convolutions.
+    """
+
+    def __init__(self, backbone: Backbone, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.dtype = dtype
+        self.size_divisibility = backbone.size_divisibility
+        self.padding_constraints = backbone.padding_constraints
+
+    def forward(self, images: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Feature maps, float32, of images (N, 3, H, W)."""
+        with torch.autocast(images.device.type, self.dtype):
+            maps = self.backbone(images)
+        return {name: one.float() for name, one in maps.items()}
 
 
 def load_model(
@@ -136,8 +154,9 @@ def load_model(
         device: "cpu", "cuda", "cuda:1"; None for MODEL.DEVICE, or the CPU where there is no GPU.
         threshold: lowest score, in [0, 1], of a nucleus; None for TEST.SCORE_THRESHOLD where that is set, else for the
             one recorded with the weights, else 0.5.
-        precision: "float32", "bfloat16" or "float16"; None for SOLVER.AUTOCAST where the device is fast with it, else
-            float32.
+        precision: "float32", "bfloat16" or "float16" of the backbone, whose feature maps go on in float32: in lower
+            precision throughout, boxes and masks are not placed to a fraction of a pixel. None for SOLVER.AUTOCAST
+            where the device is fast with it, else float32.
 
     Raises:
         InputError: a file is missing or broken, config and weights do not fit, the model gives no masks, there is no
@@ -156,12 +175,14 @@ def load_model(
     network.eval().requires_grad_(False)
     probe = torch.linspace(-1, 1, 3 * PROBE_SIDE**2, device=on).view(1, 3, PROBE_SIDE, PROBE_SIDE)
     network.backbone, _ = fold_norms(network.backbone, probe)
+    dtype = _fast_dtype(cfg.SOLVER.AUTOCAST, on) if precision is None else _named_dtype(precision, on)
+    if dtype != torch.float32:
+        network.backbone = LowPrecision(network.backbone, dtype)
     return Model(
         network,
         short_edge=cfg.INPUT.UPSCALE_SHORT_EDGE,
         bgr=cfg.INPUT.FORMAT == "BGR",
         threshold=_threshold(cfg, path) if threshold is None else _in_range("threshold", threshold),
-        autocast=_autocast(cfg.SOLVER.AUTOCAST, on) if precision is None else _named(precision, on),
         max_detections=cfg.TEST.DETECTIONS_PER_IMAGE,
     )
 
@@ -177,6 +198,8 @@ def _config(weights: str, config_file: str | Path | None) -> CfgNode:
         cfg.MODEL.META_ARCHITECTURE = "NucleusRCNN"
     if Path(weights).suffix in FILES:  # these hold all weights: nothing to start from
         cfg.MODEL.TIMM.WEIGHTS = ""
+    if "FAST_CONVOLUTIONS" in cfg.MODEL:  # norms are folded once and for all here
+        cfg.MODEL.FAST_CONVOLUTIONS = False
     return cfg
 
 
@@ -205,18 +228,18 @@ def _in_range(where: str, threshold: float) -> float:
     return float(threshold)
 
 
-def _named(precision: str, device: torch.device) -> torch.dtype | None:
-    if precision not in PRECISIONS or (precision == "float16" and device.type == "cpu"):
-        known = ", ".join(name for name in PRECISIONS if name and not (name == "float16" and device.type == "cpu"))
-        raise InputError("precision", expected=f"{known} on {device.type}", found=precision)
+def _named_dtype(precision: str, device: torch.device) -> torch.dtype:
+    known = [name for name in PRECISIONS if not (name == "float16" and device.type == "cpu")]
+    if precision not in known:
+        raise InputError("precision", expected=f"{', '.join(known)} on {device.type}", found=precision)
     return PRECISIONS[precision]
 
 
-def _autocast(name: str, device: torch.device) -> torch.dtype | None:
+def _fast_dtype(name: str, device: torch.device) -> torch.dtype:
     """SOLVER.AUTOCAST, but float32 on a CPU that has no instructions for it."""
     if device.type == "cpu" and not (name == "bfloat16" and _cpu_has_bfloat16()):
-        return None
-    return PRECISIONS.get(name)
+        return torch.float32
+    return PRECISIONS.get(name, torch.float32)
 
 
 def _cpu_has_bfloat16() -> bool:
