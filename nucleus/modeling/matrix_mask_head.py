@@ -28,5 +28,6 @@ class MatrixMaskHead(MaskRCNNConvUpsampleHead):
         x = F.relu_(F.conv2d(x, weight.reshape(4 * outputs, -1, 1, 1), self.deconv.bias.repeat(4)))
         rows = x.permute(0, 2, 3, 1).reshape(-1, outputs)  # (M, H, W, row, column) x out
         logits = F.linear(rows, self.predictor.weight[:, :, 0, 0], self.predictor.bias)
-        logits = logits.view(count, height, width, 2, 2, len(self.predictor.weight))
-        return logits.permute(0, 5, 1, 3, 2, 4).reshape(count, -1, 2 * height, 2 * width)
+        classes = len(self.predictor.weight)
+        logits = logits.view(count, height, width, 2, 2, classes).permute(0, 5, 1, 3, 2, 4)
+        return logits.reshape(count, classes, 2 * height, 2 * width)

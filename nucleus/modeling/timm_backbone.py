@@ -16,6 +16,7 @@ from timm.layers import freeze_batch_norm_2d
 from torch import nn
 
 from nucleus.errors import InputError
+from nucleus.modeling.fast_convolutions import speed_up_convolutions
 from nucleus.modeling.pretrained import packaged_imagenet_weights, read_weights
 
 PROBE = (64, 96)  # pixels: two sides, so that a map that is turned or of one fixed size shows
@@ -184,7 +185,10 @@ def _create(name: str) -> nn.Module:
 @BACKBONE_REGISTRY.register()
 def build_timm_backbone(cfg: CfgNode, input_shape: ShapeSpec) -> TimmBackbone:
     """The timm model MODEL.TIMM.NAME alone."""
-    return TimmBackbone(cfg.MODEL.TIMM.NAME, cfg.MODEL.TIMM.WEIGHTS, cfg.MODEL.TIMM.NORM)
+    backbone = TimmBackbone(cfg.MODEL.TIMM.NAME, cfg.MODEL.TIMM.WEIGHTS, cfg.MODEL.TIMM.NORM)
+    if cfg.MODEL.FAST_CONVOLUTIONS:
+        speed_up_convolutions(backbone)
+    return backbone
 
 
 @BACKBONE_REGISTRY.register()
