@@ -106,9 +106,9 @@ def _columns(measured: Mapping[str, np.ndarray], source: ImageSource) -> list[di
         ("eccentricity", "Eccentricity", "", 2),
         ("solidity", "Solidity", "", 2),
     ]
-    channels = source.channel_names or source.every_channel
-    named = len(channels) > 1
-    wanted += [(f"intensity_mean_{one}", f"Mean {one}" if named else "Mean", "", 1) for one in channels[:3]]
+    if len(source.shape) == 2:  # of colours, the file of measurements has all three
+        channel = (source.channel_names or source.every_channel)[0]
+        wanted.append((f"intensity_mean_{channel}", "Mean intensity", "", 1))
     return [
         {"key": key, "title": title, "unit": unit, "digits": digits, "values": _numbers(measured[key])}
         for key, title, unit, digits in wanted

@@ -214,8 +214,7 @@ async function download(format, button) {
 }
 
 function listFormats(formats) {
-  const every = { name: "all", title: "Everything", description: "all of these in one archive", available: true };
-  el("downloads").replaceChildren(...[...formats, every].map((format) => {
+  el("downloads").replaceChildren(...formats.map((format) => {
     const item = document.createElement("li");
     const button = document.createElement("button");
     button.type = "button";
@@ -287,6 +286,7 @@ function listen() {
     if (el("choice").reportValidity()) open(shown.file, shown.name, chosenIn(el("choice")));
   });
   el("choice").addEventListener("submit", (event) => event.preventDefault());
+  el("download-all").addEventListener("click", (event) => download("all", event.currentTarget));
   el("zoom-in").addEventListener("click", () => viewer.zoom(1.5));
   el("zoom-out").addEventListener("click", () => viewer.zoom(1 / 1.5));
   el("fit").addEventListener("click", () => viewer.fit());

@@ -3,7 +3,7 @@
 const MOST = 40; // screen pixels an image pixel
 const EXACT = 8; // from this zoom on outlines follow the edges of the pixels, below they are smoothed for the eye
 const LINE = "#ffe14d";
-const CHOSEN = "#ff5ca8";
+const CHOSEN = "#37e0ff";
 const HALO = "rgba(0, 0, 0, 0.55)";
 
 export class Viewer {

@@ -1,0 +1,63 @@
+"""What the tests of the page share: a model of random weights that finds something, and the page around it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+pytest.importorskip("starlette", reason='the page: pip install "nucleus[app]"')
+pytest.importorskip("uvicorn", reason='the page: pip install "nucleus[app]"')
+
+import torch
+from detectron2.modeling import build_model
+from torch import nn
+
+from nucleus.app.examples import Example
+from nucleus.config import load_config
+from nucleus.inference.predictor import Model, load_model
+
+CONFIG = Path(__file__).parents[2] / "configs" / "quick" / "mask_rcnn_lite0_FPN.yaml"
+OVERRIDES = [
+    *("MODEL.TIMM.WEIGHTS", "", "MODEL.TIMM.NORM", "BN", "INPUT.UPSCALE_SHORT_EDGE", "96"),
+    *("TEST.DETECTIONS_PER_IMAGE", "60", "TEST.SCORE_THRESHOLD", "0.5", "MODEL.ROI_HEADS.NMS_THRESH_TEST", "0.3"),
+]
+
+
+@pytest.fixture(scope="session")
+def weights(tmp_path_factory) -> Path:
+    """A trained run: config.yaml and weights of a random network with confident, various scores."""
+    folder = tmp_path_factory.mktemp("run")
+    cfg = load_config(CONFIG, OVERRIDES)
+    torch.manual_seed(0)
+    model = build_model(cfg)
+    nn.init.normal_(model.roi_heads.mask_head.predictor.weight, std=2.0)
+    nn.init.normal_(model.roi_heads.box_predictor.cls_score.weight, std=0.04)
+    model.roi_heads.box_predictor.cls_score.bias.data[0] -= 4.0  # so that scores lie on both sides of 0.5
+    torch.save({"model": model.state_dict()}, folder / "model.pth")
+    (folder / "config.yaml").write_text(cfg.dump())
+    return folder / "model.pth"
+
+
+@pytest.fixture(scope="session")
+def model(weights) -> Model:
+    return load_model(weights=weights, device="cpu")
+
+
+@pytest.fixture(scope="session")
+def image() -> np.ndarray:
+    """96 x 128 pixels of RGB with some structure."""
+    noise = np.random.default_rng(0).integers(0, 256, (24, 32, 3), dtype=np.uint8)
+    return cv2.resize(noise, (128, 96), interpolation=cv2.INTER_CUBIC)
+
+
+@pytest.fixture(scope="session")
+def png(image) -> bytes:
+    return cv2.imencode(".png", image[..., ::-1])[1].tobytes()
+
+
+@pytest.fixture(scope="session")
+def examples(png) -> list[Example]:
+    return [Example("first", "First <example>", png)]

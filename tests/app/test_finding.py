@@ -1,0 +1,77 @@
+"""That the first n nuclei are those at a higher threshold, which the slider of the page relies on."""
+
+import numpy as np
+import pytest
+
+from nucleus.app.finding import LOWEST, find_nuclei
+from nucleus.app.limits import Limits
+from nucleus.app.reading import Choice, Choices, Picture, read_picture
+from nucleus.app.result import make_result
+from nucleus.formats.image_source import open_array
+from nucleus.inference.prediction import Prediction
+from nucleus.masks.box_masks import BoxMasks
+
+
+def picture_of(pixels):
+    source = open_array(pixels)
+    return Picture(source, source.read_rgb8(0, 0, *pixels.shape[:2]), 8, Choices(), Choice())
+
+
+def nothing(done, total):
+    pass
+
+
+def assert_as_prediction(result, prediction):
+    """At every threshold, also at the scores themselves."""
+    for threshold in [*np.linspace(LOWEST, 1, 20), *result.scores]:
+        labels, scores = result.at(threshold)
+        expected = prediction.at(threshold)
+        assert np.array_equal(labels, expected.label_image)
+        assert np.array_equal(scores, expected.scores)
+
+
+def test_overlaps_by_hand():
+    """Four squares in a row of 12 pixels: the second loses to the first at every threshold at which it counts."""
+    boxes = np.array([[0, 0, 4, 4], [1, 0, 5, 4], [4, 0, 8, 4], [7, 0, 11, 4]])
+    masks = BoxMasks(boxes, [np.ones((4, 4), dtype=bool)] * 4, 4, 12)
+    scores = np.array([0.9, 0.8, 0.3, 0.5], dtype=np.float32)
+    prediction = Prediction(masks, scores, LOWEST)
+    result = make_result("row", picture_of(np.zeros((4, 12), dtype=np.uint8)), prediction, 0.0)
+    assert result.at(0.6)[0][0].tolist() == [1] * 4 + [0] * 8
+    assert result.at(0.4)[0][0].tolist() == [1] * 4 + [0] * 3 + [2] * 4 + [0]
+    assert result.at(0.2)[0][0].tolist() == [1] * 4 + [3] * 3 + [2] * 4 + [0]
+    assert_as_prediction(result, prediction)
+
+
+def test_the_network_runs_once(model, image):
+    tiles = []
+    found = find_nuclei(picture_of(image), model, lambda done, total: tiles.append((done, total)))
+    assert tiles == [(0, 1)]
+    assert len(found) > len(found.at(0.5)) > 2
+    assert_as_prediction(make_result("one", picture_of(image), found, 0.0), model.predict(image))
+
+
+def test_large_images_in_tiles(model, image):
+    large = np.tile(image, (2, 13, 1))  # 192 x 1664
+    tiles = []
+    found = find_nuclei(picture_of(large), model, lambda done, total: tiles.append((done, total)))
+    assert tiles == [(0, 2), (1, 2), (2, 2)]
+    assert found.label_image.shape == (192, 1664)
+    assert (found.boxes[:, 2] > 1024).any() and (found.boxes[:, 0] < 900).any()
+    assert_as_prediction(make_result("large", picture_of(large), found, 0.0), found)
+
+
+def test_progress_can_end_a_run(model, image):
+    def stop(done, total):
+        raise RuntimeError("stop")
+
+    with pytest.raises(RuntimeError, match="stop"):
+        find_nuclei(picture_of(image), model, stop)
+
+
+def test_what_is_read_is_what_is_predicted(model, image, png, tmp_path):
+    (tmp_path / "file").write_bytes(png)
+    picture = read_picture(tmp_path / "file", Choice(), Limits())
+    assert np.array_equal(picture.rgb, image)
+    found = find_nuclei(picture, model, nothing)
+    assert np.array_equal(found.at(0.5).label_image, model.predict(image).label_image)
