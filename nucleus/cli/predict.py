@@ -17,6 +17,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nucleus.cli.third_parties import silence_third_parties
 from nucleus.errors import InputError
 from nucleus.inference.exports import DEFAULT, FORMATS, formats_named
 from nucleus.inference.image_files import ImageFile, find_images
@@ -39,15 +40,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--tile", type=_tile, metavar="auto|N",
-        help="side of a tile in pixels (default auto: 1024 for images with a side over 1536, else one piece)",
+        help="side of a tile in pixels, 256 or more (default auto: 1024 for images with a side over 1536, others whole)",
     )  # fmt: skip
-    parser.add_argument("--threshold", type=float, metavar="S", help="lowest score of a nucleus (default: the model's)")
+    parser.add_argument("--threshold", type=_score, metavar="S", help="lowest score, 0 to 1 (default: the model's)")
     parser.add_argument("--channel", type=_channels, metavar="C[,C,C]", help="one channel, or three as red,green,blue")
     parser.add_argument("--page", type=int, metavar="N", help="image of a stack, from 0")
     parser.add_argument("--series", type=int, metavar="N", help="image of a file with several, from 0")
     parser.add_argument("--level", type=int, default=0, metavar="N", help="of a pyramid (default 0, the full size)")
     parser.add_argument("--device", metavar="D", help="cpu, cuda or cuda:N (default: the config's, or cpu)")
-    parser.add_argument("--batch", type=int, default=1, metavar="N", help="tiles at once; for a GPU (default 1)")
+    parser.add_argument("--batch", type=_count, default=1, metavar="N", help="tiles at once; for a GPU (default 1)")
     parser.add_argument("--overwrite", action="store_true", help="do again what is done already")
 
 
@@ -55,19 +56,24 @@ def run(args: argparse.Namespace) -> int:
     """Predict, write, and print a line on what was done."""
     formats = formats_named(args.format)
     images = find_images(args.inputs, leave_out=args.output)
-    if args.batch < 1:
-        raise InputError("--batch", expected="1 or more", found=str(args.batch))
+    config = args.config_file or args.weights.parent / "config.yaml"
+    for file, what in ((args.weights, "a trained checkpoint"), (config, "the config that it was trained with")):
+        if not file.is_file():
+            raise InputError(file, expected=what, found="nothing there")
 
-    from nucleus.inference.predict_files import Output, Reading, predict_files  # torch takes seconds to import
+    silence_third_parties()
+    from nucleus.config import load_config  # torch takes seconds to import
+    from nucleus.inference.predict_files import Output, Reading, predict_files
     from nucleus.inference.predictor import load_model
 
     reading = Reading(args.channel, args.page, args.series, args.level)
-    model = load_model(weights=args.weights, config_file=args.config_file, device=args.device, threshold=args.threshold)
+    model = load_model(weights=args.weights, config_file=config, device=args.device, threshold=args.threshold)
     settings = {
         "weights": _sha256(args.weights),
+        "config": hashlib.sha256(load_config(config).dump().encode()).hexdigest(),
         "threshold": model.threshold,
         "tile": args.tile,
-        "channels": reading.channels,
+        "channel": reading.channels,
         "page": reading.page,
         "series": reading.series,
         "level": reading.level,
@@ -153,8 +159,24 @@ def _plural(word: str, count: int) -> str:
 def _tile(text: str) -> int | None:
     if text == "auto":
         return None
-    if not text.isdigit() or int(text) < 64:
-        raise argparse.ArgumentTypeError(f"expected auto, or 64 or more pixels, found {text}")
+    if not text.isdigit() or int(text) < 256:
+        raise argparse.ArgumentTypeError(f"expected auto, or 256 or more pixels, found {text}")
+    return int(text)
+
+
+def _score(text: str) -> float:
+    try:
+        score = float(text)
+    except ValueError:
+        score = -1.0
+    if not 0 <= score <= 1:
+        raise argparse.ArgumentTypeError(f"expected a score from 0 to 1, found {text}")
+    return score
+
+
+def _count(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected 1 or more, found {text}")
     return int(text)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,25 +39,30 @@ def find_images(inputs: Iterable[Path], *, leave_out: Path | None = None) -> lis
         The files in the order of the inputs, those of a folder by name; each once.
 
     Raises:
-        InputError: an input is missing, a folder holds no image, or two files would have one name in the output.
+        InputError: an input is missing, cannot be listed, holds no image or is `leave_out` itself, or two files would
+            have one name in the output.
     """
     files: dict[Path, ImageFile] = {}
+    excluded = leave_out.resolve() if leave_out else None
     for given in inputs:
-        found = list(_in_folder(given, leave_out)) if given.is_dir() and not is_zarr(given) else [given]
         if not given.exists():
             raise InputError(given, expected="an image or a folder of images", found="nothing there")
+        is_folder = given.is_dir() and not is_zarr(given)
+        if is_folder and given.resolve() == excluded:
+            raise InputError(given, expected="a folder for the output that is not that of the images",
+                             found="the same one", remedy="Name another: label images would be taken for images.")  # fmt: skip
+        found = list(_in_folder(given, {excluded} if excluded else set())) if is_folder else [given]
         if not found:
             raise InputError(given, expected=f"images ({' '.join(IMAGE_SUFFIXES)})", found="none in this folder")
         for path in found:
-            place = path.relative_to(given) if path != given else Path(path.name)
+            place = path.relative_to(given) if is_folder else Path(path.name)
             files.setdefault(path.resolve(), ImageFile(path, place.with_name(_stem(place)).as_posix()))
     named: dict[str, Path] = {}
     for file in files.values():
         other = named.setdefault(file.name, file.path)
         if other != file.path:
             raise InputError(file.path, expected="names that differ in more than their ending",
-                             found=f"the name of {other}", remedy="Give one of them another name or output folder.",
-            )  # fmt: skip
+                             found=f"the name of {other}", remedy="Rename one, or give them two output folders.")  # fmt: skip
     return list(files.values())
 
 
@@ -67,13 +72,19 @@ def _stem(path: Path) -> str:
     return stem[: -len(".ome")] if stem.lower().endswith(".ome") and len(stem) > len(".ome") else stem
 
 
-def _in_folder(folder: Path, leave_out: Path | None) -> Iterable[Path]:
-    """Images below a folder, by name; not inside OME-Zarr folders, hidden folders and `leave_out`."""
-    excluded = leave_out.resolve() if leave_out else None
-    for path in sorted(folder.iterdir()):
-        if path.name.startswith(".") or path.resolve() == excluded:
+def _in_folder(folder: Path, seen: set[Path]) -> Iterator[Path]:
+    """Images below a folder, by name; not inside OME-Zarr folders, hidden ones and those of `seen`, which grows: links
+    may lead in a circle."""
+    seen.add(folder.resolve())
+    try:
+        paths = sorted(folder.iterdir())
+    except OSError as error:
+        raise InputError(folder, expected="a readable folder", found=error.strerror or str(error)) from error
+    for path in paths:
+        if path.name.startswith("."):
             continue
         if path.is_dir() and path.suffix.lower() != ZARR:
-            yield from _in_folder(path, leave_out)
+            if path.resolve() not in seen:
+                yield from _in_folder(path, seen)
         elif path.suffix.lower() in IMAGE_SUFFIXES:
             yield path

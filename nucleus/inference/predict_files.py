@@ -1,8 +1,8 @@
 """From image files to files of nuclei: one bad file does not stop the others, and a run started again goes on.
 
 The output folder holds a file an image and format, one file for all images of the formats that allow it, and a hidden
-folder `.nucleus` with what is needed to go on: the settings, a record of each image that is done, and the tiles of
-large images under way.
+folder `.nucleus` with what is needed to go on: the settings, a record of each image that is done, the tiles of large
+images under way, and files that are being written, which are moved to their place when they are whole.
 """
 
 from __future__ import annotations
@@ -13,7 +13,10 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, cast
+
+import numpy as np
+import torch
 
 from nucleus.errors import InputError
 from nucleus.formats.atomic import atomic_write
@@ -41,6 +44,35 @@ class Reading:
         return open_image(path, channels=self.channels, page=self.page, series=self.series, level=self.level)
 
 
+class State(NamedTuple):
+    """By which an image file is known again.
+
+    Attributes:
+        path: the full one.
+        size: in bytes; of a folder, of all files in it.
+        modified_ns: the last change, in nanoseconds since 1970.
+    """
+
+    path: str
+    size: int
+    modified_ns: int
+
+    @classmethod
+    def of(cls, path: Path) -> State:
+        """As it is now.
+
+        Raises:
+            InputError: the file cannot be looked at.
+        """
+        try:
+            files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
+            states = [file.stat() for file in files]
+        except OSError as error:
+            raise InputError(path, expected="a readable image file", found=error.strerror or str(error)) from error
+        newest = max((state.st_mtime_ns for state in states), default=0)
+        return cls(str(path.resolve()), sum(state.st_size for state in states), newest)
+
+
 @dataclass(frozen=True)
 class Done:
     """One image that is done.
@@ -49,8 +81,8 @@ class Done:
         name: of the image in the output.
         nuclei: how many.
         tiles, blank, cut, full: see `nucleus.inference.segment.Segmented`.
-        size, modified_ns: of the image file when it was read, in bytes and nanoseconds since 1970.
-        files: those written, relative to the output folder.
+        file: the image file's full path, and its state before it was read.
+        written: paths relative to the output folder.
     """
 
     name: str
@@ -59,9 +91,8 @@ class Done:
     blank: int
     cut: int
     full: int
-    size: int
-    modified_ns: int
-    files: list[str]
+    file: State
+    written: list[str]
 
 
 @dataclass
@@ -72,7 +103,7 @@ class Report:
         done: images predicted.
         skipped: images that were done before.
         failed: the error of each other image.
-        joined: files that hold all images.
+        joined: files that hold all images of the run.
         seconds: that the run took.
     """
 
@@ -103,44 +134,61 @@ class Output:
         self.settings = json.loads(json.dumps(settings))
         self.hidden = folder / HIDDEN
         known = self.hidden / "settings.json"
-        if overwrite:
-            shutil.rmtree(self.hidden, ignore_errors=True)
-        elif known.is_file() and (other := _differing(json.loads(known.read_bytes()), self.settings)):
+        if not overwrite and known.is_file() and (other := _differing(_read_json(known), self.settings)):
             raise InputError(folder, expected="an empty folder, or the output of a run with the same settings",
                              found=f"one with other values of {', '.join(other)}",
                              remedy="Choose another folder, or --overwrite to do everything again.")  # fmt: skip
-        self.hidden.mkdir(parents=True, exist_ok=True)
+        if self.hidden.exists() and (overwrite or not known.is_file()):
+            known.unlink(missing_ok=True)  # first, so that what is left by a kill in between does not count
+            shutil.rmtree(self.hidden)
+        if self.unfinished.exists():
+            shutil.rmtree(self.unfinished)
         _write_json(known, self.settings)
 
+    @property
+    def unfinished(self) -> Path:
+        """Where files are while they are being written."""
+        return self.hidden / "unfinished"
+
     def done_before(self, image: ImageFile) -> Done | None:
-        """The record of an image whose file has not changed and whose output is all there."""
+        """The record of an image whose file has not changed and whose output is all there.
+
+        Raises:
+            InputError: the file is gone; or the output of its name is that of another file, which is still there.
+        """
         try:
-            done = Done(**json.loads(self._record(image).read_bytes()))
-        except (OSError, ValueError, TypeError):
+            fields = _read_json(self._record(image))
+            done = Done(**fields | {"file": State(*fields["file"])})
+        except (OSError, ValueError, TypeError, KeyError):
             return None
-        files = {self._place(kind, image).relative_to(self.folder).as_posix() for kind in self.formats}
-        unchanged = (done.size, done.modified_ns) == _state(image.path)
-        there = files <= set(done.files) and all((self.folder / file).is_file() for file in done.files)
+        file = State.of(image.path)
+        if file.path != done.file.path and Path(done.file.path).exists():
+            raise InputError(image.path, expected=f"that {image.name} in the output folder is of this file",
+                             found=f"that it is of {done.file.path}", remedy="Choose another folder.")  # fmt: skip
+        unchanged = file[1:] == done.file[1:]
+        wanted = {self._place(kind, image).relative_to(self.folder).as_posix() for kind in self.formats}
+        there = wanted <= set(done.written) and all((self.folder / path).is_file() for path in done.written)
         return done if unchanged and there else None
 
-    def tiles(self, image: ImageFile) -> TileStore:
+    def tiles(self, image: ImageFile, file: State) -> TileStore:
         """Where the tiles of an image are kept until it is done."""
-        state = dict(zip(("size", "modified_ns"), _state(image.path), strict=True))
-        return TileStore(self.hidden / "tiles" / image.name, self.settings | state)
+        return TileStore(self._tiles(image), self.settings | {"file": file})
 
-    def write(self, image: ImageFile, source: ImageSource, found: Segmented) -> Done:
+    def forget_tiles(self, image: ImageFile) -> None:
+        """Remove the tiles of an image that is done."""
+        if self._tiles(image).exists():
+            shutil.rmtree(self._tiles(image))
+
+    def write(self, image: ImageFile, file: State, source: ImageSource, found: Segmented) -> Done:
         """Write the nuclei of one image in every format, and then the record."""
-        size, modified_ns = _state(image.path)
-        one = Segmentation(image.name, found.labels, found.scores, source)
-        files = []
+        one = Segmentation(image.name, cast(np.ndarray, found.labels), found.scores, source)
+        written = []
         for kind in self.formats:
             place = self._place(kind, image)
-            place.parent.mkdir(parents=True, exist_ok=True)
-            kind.write(place, one)
-            files.append(place.relative_to(self.folder).as_posix())
-        done = Done(
-            image.name, len(found.scores), found.tiles, found.blank, found.cut, found.full, size, modified_ns, files
-        )
+            kind.write(self.unfinished / place.name, one)
+            self._finish(place)
+            written.append(place.relative_to(self.folder).as_posix())
+        done = Done(image.name, len(found.scores), found.tiles, found.blank, found.cut, found.full, file, written)
         _write_json(self._record(image), asdict(done))
         return done
 
@@ -151,8 +199,14 @@ class Output:
         for kind in self.formats:
             if kind.join is not None:
                 joined.append(self.folder / f"nuclei{kind.suffix}")
-                kind.join(joined[-1], [self._place(kind, image) for image in images])
+                kind.join(self.unfinished / joined[-1].name, [self._place(kind, image) for image in images])
+                self._finish(joined[-1])
         return joined
+
+    def _finish(self, place: Path) -> None:
+        """Bring a file that is whole to its place."""
+        place.parent.mkdir(parents=True, exist_ok=True)
+        (self.unfinished / place.name).replace(place)
 
     def _place(self, kind: Format, image: ImageFile) -> Path:
         folder = self.folder if kind.join is None else self.hidden / "parts"
@@ -160,6 +214,9 @@ class Output:
 
     def _record(self, image: ImageFile) -> Path:
         return self.hidden / "done" / f"{image.name}.json"
+
+    def _tiles(self, image: ImageFile) -> Path:
+        return self.hidden / "tiles" / f"{image.name}.tiles"
 
 
 def predict_files(
@@ -195,22 +252,21 @@ def predict_files(
     start = time.perf_counter()
     there = []
     for image in images:
-        done = output.done_before(image)
-        if done is not None:
-            report.skipped.append(done)
-            there.append(image)
-            on_image(image, done)
-            continue
         try:
-            done = _predict_file(image, model, output, reading, tile, batch, on_tiles)
+            done = output.done_before(image)
+            if done is None:
+                done = _predict_file(image, model, output, reading, tile, batch, on_tiles)
+                report.done.append(done)
+            else:
+                report.skipped.append(done)
         except InputError as error:
             report.failed[image.path] = error
             on_image(image, error)
             continue
-        report.done.append(done)
+        output.forget_tiles(image)
         there.append(image)
         on_image(image, done)
-    report.joined = output.join(there)
+    report.joined = output.join(there) if there else []
     report.seconds = time.perf_counter() - start
     return report
 
@@ -224,9 +280,10 @@ def _predict_file(
     batch: int,
     on_tiles: Callable[[ImageFile, int, int], None],
 ) -> Done:
+    file = State.of(image.path)
     with reading.open(image.path) as source:
         grid = plan(source, model, tile)
-        store = output.tiles(image) if len(grid) > 1 else None
+        store = output.tiles(image, file) if len(grid) > 1 else None
         tiles_done = 0
 
         def progress(tiles: int) -> None:
@@ -234,18 +291,16 @@ def _predict_file(
             tiles_done += tiles
             on_tiles(image, tiles_done, len(grid))
 
-        found = segment(source, model, grid, batch=batch, store=store, progress=progress)
-        done = output.write(image, source, found)
-    if store is not None:
-        store.remove()
-    return done
+        try:
+            found = segment(source, model, grid, batch=batch, store=store, progress=progress)
+            return output.write(image, file, source, found)
+        except (MemoryError, torch.cuda.OutOfMemoryError) as error:
+            raise InputError(image.path, expected="an image that fits the memory", found=str(error)[:120] or "too large",
+                             remedy="Use a smaller --tile or --batch.") from error  # fmt: skip
 
 
-def _state(path: Path) -> tuple[int, int]:
-    """Size in bytes and time of the last change of a file, or of the newest metadata of a folder."""
-    files = [path] if path.is_file() else [file for file in path.iterdir() if file.is_file()]
-    states = [file.stat() for file in files]
-    return sum(state.st_size for state in states), max((state.st_mtime_ns for state in states), default=0)
+def _read_json(path: Path) -> Any:
+    return json.loads(path.read_bytes())
 
 
 def _write_json(path: Path, content: Any) -> None:

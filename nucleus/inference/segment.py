@@ -13,6 +13,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from nucleus.errors import InputError
+from nucleus.formats.disk_array import DiskArray
 from nucleus.formats.image_source import ImageSource
 from nucleus.inference.predictor import Model
 from nucleus.inference.stitching import Stitcher, offered
@@ -22,6 +24,7 @@ from nucleus.masks.box_masks import BoxMasks
 
 WHOLE = 1536  # pixels; an image with no longer side is not cut, unless a tile size is given
 TILE = 1024  # pixels, side of a read region
+SMALLEST_TILE = 256  # pixels, with a margin of 64: less surroundings change what the network finds
 MARGIN = 128  # pixels, or a quarter of the tile if that is less: more than a large nucleus
 STRIDE = 64  # of the coarsest features, in network pixels
 LARGE = 1 << 26  # pixels; the label image of a larger image is a file
@@ -34,7 +37,8 @@ class Segmented:
     """The nuclei of one image.
 
     Attributes:
-        labels: int32 (H, W), 0 background, 1..n nuclei; on disk for a large image.
+        labels: int32 (H, W), 0 background, 1..n nuclei; for a large image a DiskArray, which is there as long as the
+            store is.
         scores: float64 (n,), of label 1, 2, ..., in [0, 1].
         tiles: how many; 1 for an image in one piece.
         blank: how many tiles were blank and not shown to the network.
@@ -42,7 +46,7 @@ class Segmented:
         full: how many tiles gave as many detections as the model gives at the most, so that nuclei may be missing.
     """
 
-    labels: np.ndarray
+    labels: np.ndarray | DiskArray
     scores: np.ndarray
     tiles: int = 1
     blank: int = 0
@@ -62,16 +66,18 @@ def plan(source: ImageSource, model: Model, tile: int | None) -> TileGrid:
         The grid; one tile for an image of up to 1536 x 1536 pixels where nobody gave a size.
 
     Raises:
-        ValueError: the tile is too small for its margin.
+        InputError: the tile is smaller than 256 pixels.
     """
     height, width = source.shape[:2]
     if tile is None:
         tile = WHOLE if max(height, width) <= WHOLE else TILE
+    if tile < SMALLEST_TILE:
+        raise InputError("tile", expected=f"{SMALLEST_TILE} pixels or more", found=str(tile))
     if max(height, width) <= tile:
         return plan_tiles(height, width, tile=tile, margin=0)
-    return plan_tiles(
-        height, width, tile=tile, margin=min(MARGIN, tile // 4), multiple=_aligned(model.scale_of(height, width))
-    )
+    step = _aligned(model.scale_of(height, width), tile // 4)
+    margin = min(-(-MARGIN // step), tile // 4 // step) * step
+    return plan_tiles(height, width, tile=tile, margin=margin, multiple=step)
 
 
 def segment(
@@ -89,12 +95,12 @@ def segment(
         source: the image.
         model: finds them.
         grid: as `plan` gives it.
-        batch: tiles shown to the network at once; it changes nothing but time and memory.
+        batch: tiles shown to the network at once; it changes time, memory, and the rounding of the network's numbers.
         store: keeps what each tile gave, for a later run, and the label image of a large image; None for neither.
         progress: called with a number of tiles whenever these are done.
 
     Returns:
-        The nuclei; the same for every batch size and however often the run was interrupted.
+        The nuclei; the same however often the run was interrupted.
 
     Raises:
         InputError: the image cannot be decoded.
@@ -116,13 +122,14 @@ def _nuclei_of_tiles(
     source: ImageSource, model: Model, grid: TileGrid, tiles: Sequence[Tile], store: TileStore | None
 ) -> list[TileNuclei]:
     """What each of some tiles of one size gives: kept from an earlier run, nothing for a blank one, else predicted."""
+    kept = [store.load(tile) for tile in tiles] if store else []
+    if kept and all(kept):
+        return [one for one in kept if one is not None]
+    # All of a batch again where one is missing: the same batch as ever, so that its numbers are the same to the last
+    # digit.
     found: dict[int, TileNuclei] = {}
     seen, pixels = [], []
     for tile in tiles:
-        kept = store.load(tile) if store else None
-        if kept is not None:
-            found[tile.number] = kept
-            continue
         read = tile.read
         view = source.read_rgb8(read.top, read.left, read.bottom, read.right)
         if len(grid) > 1 and is_blank(view):
@@ -136,7 +143,8 @@ def _nuclei_of_tiles(
         chosen = offered(tile, prediction.masks, grid.margin)
         full = len(prediction.detection_scores) >= model.max_detections
         found[tile.number] = TileNuclei(prediction.masks[chosen], prediction.scores[chosen], full)
-        if store:
+    if store:
+        for tile in tiles:
             store.save(tile, found[tile.number])
     return [found[tile.number] for tile in tiles]
 
@@ -157,9 +165,15 @@ def is_blank(view: np.ndarray) -> bool:
     return bool((small.max(axis=(0, 1)).astype(int) - small.min(axis=(0, 1)) <= BLANK_RANGE).all())
 
 
-def _aligned(scale: float) -> int:
-    """Fewest pixels of the image, up to 512, that are a multiple of the network's stride after scaling; else 64."""
-    return next((step for step in range(1, 513) if (step * scale) % STRIDE == 0), STRIDE)
+def _aligned(scale: float, most: int) -> int:
+    """Pixels of the image, up to `most`, that come closest to a multiple of the network's stride once enlarged; the
+    fewest of equally good ones. They meet it exactly for the scale 1 and most others."""
+    fewest = -(-STRIDE // (2 * scale))  # that round to one stride or more
+
+    def miss(step: int) -> float:
+        return round(abs(step * scale - round(step * scale / STRIDE) * STRIDE), 6)
+
+    return min(range(max(1, int(fewest)), most + 1), key=miss)
 
 
 def _in_batches(grid: TileGrid, size: int) -> Iterator[list[Tile]]:
@@ -174,7 +188,7 @@ def _in_batches(grid: TileGrid, size: int) -> Iterator[list[Tile]]:
     yield batch
 
 
-def _empty_labels(height: int, width: int, store: TileStore | None) -> np.ndarray:
+def _empty_labels(height: int, width: int, store: TileStore | None) -> np.ndarray | DiskArray:
     if store is None or height * width <= LARGE:
         return np.zeros((height, width), dtype=np.int32)
-    return np.memmap(store.folder / LABELS, dtype=np.int32, mode="w+", shape=(height, width))
+    return DiskArray(store.folder / LABELS, np.int32, (height, width), "w+")

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from nucleus.formats.disk_array import DiskArray
 from nucleus.inference.tiling import Tile, TileGrid
 from nucleus.masks.box_masks import BoxMasks
 from nucleus.masks.resolve_overlaps import MIN_KEPT
@@ -44,7 +45,7 @@ class Stitcher:
 
     Args:
         grid: the tiles. Each of them, in order, is to be given to `add`.
-        labels: int32 (H, W), all 0; also an array on disk.
+        labels: int32 (H, W), all 0; also on disk.
 
     Attributes:
         scores: of label 1, 2, ... so far.
@@ -52,7 +53,7 @@ class Stitcher:
             not have seen all of them.
     """
 
-    def __init__(self, grid: TileGrid, labels: np.ndarray) -> None:
+    def __init__(self, grid: TileGrid, labels: np.ndarray | DiskArray) -> None:
         self.grid = grid
         self.labels = labels
         self.scores: list[float] = []
