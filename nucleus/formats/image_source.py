@@ -75,7 +75,9 @@ class ImageSource:
         self.dtype = example.dtype.newbyteorder("=")
         if self.dtype.kind not in "buif":
             raise InputError(name, expected="numbers", found=f"{self.dtype}", remedy="Save it with 8 or 16 bits.")
-        height, width = (int(stored.pixels.shape[stored.axes.index(axis)]) for axis in "YX")
+        height, width = self._length("Y"), self._length("X")
+        if height < 1 or width < 1:
+            raise InputError(name, expected="an image with pixels", found=f"{height} x {width}")
         self.shape: tuple[int, ...] = (
             (height, width, 3) if len(self._channels) == 3 or example.ndim == 3 else (height, width)
         )

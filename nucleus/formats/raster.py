@@ -37,7 +37,7 @@ def read_raster(path: Path) -> tuple[np.ndarray, PixelSize | None]:
     """
     pixel_size = _check_header(path)
     pixels = cv2.imdecode(np.frombuffer(path.read_bytes(), dtype=np.uint8), cv2.IMREAD_UNCHANGED)
-    if pixels is None:
+    if pixels is None or pixels.size == 0:
         raise _undecodable(path)
     if pixels.ndim == 3:
         pixels = cv2.cvtColor(pixels, cv2.COLOR_BGRA2RGB if pixels.shape[2] == 4 else cv2.COLOR_BGR2RGB)

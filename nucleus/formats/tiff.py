@@ -38,6 +38,7 @@ SLIDES = (
     "avs",
     "indica",
 )  # image first, then label and macro
+TRUNCATED = "The file may be truncated: copy or download it again."
 
 # tifffile logs what it then raises or copes with; a user is told by the error alone.
 logging.getLogger("tifffile").addHandler(logging.NullHandler())
@@ -78,8 +79,7 @@ def open_tiff(path: Path, series: int | None = None, level: int = 0) -> Stored:
 def broken(path: Path, error: Exception) -> InputError:
     """The error of a file whose header or pixels cannot be decoded."""
     found = str(error).strip()[:120] or type(error).__name__
-    return InputError(path, expected="a whole TIFF image", found=found,
-                      remedy="The file may be truncated: copy or download it again.")  # fmt: skip
+    return InputError(path, expected="a whole TIFF image", found=found, remedy=TRUNCATED)
 
 
 def _open(path: Path, tiff: tifffile.TiffFile, number: int | None, level: int) -> Stored:
@@ -142,6 +142,10 @@ def _pixels(path: Path, series: Any, page: Any) -> Any:
     if series.dataoffset is not None and page.compression == COMPRESSION.NONE and series.transform is None:
         order = series.keyframe.parent.byteorder
         return np.memmap(path, series.dtype.newbyteorder(order), "r", series.dataoffset, series.shape)
+    expected = int(np.prod(page.chunked, dtype=object))
+    if len(page.dataoffsets) != expected:  # tifffile would fill up with zeros, however many are missing
+        raise InputError(path, expected=f"a whole TIFF image of {expected} tiles or strips",
+                         found=f"{len(page.dataoffsets)}", remedy=TRUNCATED)  # fmt: skip
     if series.nbytes <= AT_ONCE:
         return series.asarray()
     chunk = int(np.prod(page.chunks, dtype=object)) * page.dtype.itemsize

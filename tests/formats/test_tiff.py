@@ -58,3 +58,11 @@ def test_without_zarr_a_large_file_says_what_to_install(pyramid, region_by_regio
     monkeypatch.setitem(sys.modules, "zarr", None)
     with pytest.raises(InputError, match=r"pip install .*zarr"):
         open_image(pyramid[0])
+
+
+def test_missing_strips_are_not_filled_with_zeros(tmp_path):
+    tifffile.imwrite(tmp_path / "a.tif", RGB8, photometric="rgb", compression="zlib", rowsperstrip=10)
+    with tifffile.TiffFile(tmp_path / "a.tif", mode="r+") as file:
+        file.pages[0].tags["ImageLength"].overwrite(1 << 24, dtype="I")
+    with pytest.raises(InputError, match=r"a whole TIFF image of 1677722 tiles or strips, found 7\."):
+        open_image(tmp_path / "a.tif")
