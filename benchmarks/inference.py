@@ -23,6 +23,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -62,12 +63,20 @@ Pixels = np.ndarray
 Result = tuple[np.ndarray, list[dict[str, Any]]]  # label image, RLEs of all detections
 
 
-def stock_after(raw: Instances, height: int, width: int) -> Result:
-    """Detectron2's way from raw detections on."""
-    found = detector_postprocess(raw, height, width)
-    rles = [coco_mask.encode(np.array(mask[:, :, None], order="F", dtype="uint8"))[0] for mask in found.pred_masks]
+def stock_masks(raw: Instances, height: int, width: int) -> Instances:
+    """Detectron2's postprocessing: masks as whole images."""
+    return detector_postprocess(raw, height, width)
+
+
+def stock_rles(found: Instances) -> list[dict[str, Any]]:
+    """As Detectron2's COCOEvaluator encodes them."""
+    return [coco_mask.encode(np.array(mask[:, :, None], order="F", dtype="uint8"))[0] for mask in found.pred_masks]
+
+
+def stock_labels(found: Instances) -> np.ndarray:
+    """Whole masks painted in turn, by the rule of `nucleus.masks.resolve_overlaps`."""
     masks, scores = found.pred_masks.numpy(), found.scores.numpy()
-    labels, count = np.zeros((height, width), dtype=np.int32), 0
+    labels, count = np.zeros(found.image_size, dtype=np.int32), 0
     for index in np.argsort(-scores, kind="stable"):
         if scores[index] < THRESHOLD:
             break
@@ -76,17 +85,35 @@ def stock_after(raw: Instances, height: int, width: int) -> Result:
         if kept and kept >= MIN_KEPT * np.count_nonzero(masks[index]):
             count += 1
             labels[free] = count
-    return labels, rles
+    return labels
 
 
-def our_after(raw: Instances, height: int, width: int) -> Result:
-    """The same, inside boxes."""
-    (found,) = postprocess([raw], [{"height": height, "width": width}])
-    labels, _, _ = label_image_from_box_masks(found.pred_masks, found.scores.numpy(), score_threshold=THRESHOLD)
-    return labels, found.pred_masks.encode()
+def our_masks(raw: Instances, height: int, width: int) -> Instances:
+    """Masks inside their boxes."""
+    return postprocess([raw], [{"height": height, "width": width}])[0]
 
 
-AFTER: dict[str, Callable[[Instances, int, int], Result]] = {"stock": stock_after, "ours": our_after}
+def our_rles(found: Instances) -> list[dict[str, Any]]:
+    """From the boxes."""
+    return found.pred_masks.encode()
+
+
+def our_labels(found: Instances) -> np.ndarray:
+    """From the boxes."""
+    return label_image_from_box_masks(found.pred_masks, found.scores.numpy(), score_threshold=THRESHOLD)[0]
+
+
+WAYS: dict[str, tuple[Callable, Callable, Callable]] = {
+    "stock": (stock_masks, stock_rles, stock_labels),
+    "ours": (our_masks, our_rles, our_labels),
+}
+
+
+def after(way: str, raw: Instances, height: int, width: int) -> Result:
+    """Label image and RLEs from raw detections."""
+    masks, rles, labels = WAYS[way]
+    found = masks(raw, height, width)
+    return labels(found), rles(found)
 
 
 class StockModel:
@@ -105,7 +132,7 @@ class StockModel:
         return self.network.inference([{"image": tensor}], do_postprocess=False)[0]
 
     def __call__(self, image: Pixels) -> Result:
-        return stock_after(self.raw(image), *image.shape[:2])
+        return after("stock", self.raw(image), *image.shape[:2])
 
 
 def our_prediction(model: Model, image: Pixels) -> Result:
@@ -134,26 +161,37 @@ def keep_raw(model: StockModel, image: Pixels) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def after_the_network(name: str, raws: Sequence[dict[str, Any]], rounds: int) -> dict[str, Any]:
-    """Time masks, RLE and label image of some images, and count the pixels that differ."""
+def after_the_network(name: str, raws: Sequence[dict[str, Any]], rounds: int) -> list[dict[str, Any]]:
+    """Time masks, RLE and label image of some images, together and each, and count the pixels that differ."""
 
-    def all_of(after: Callable[[Instances, int, int], Result]) -> list[Result]:
-        return [after(copy_of(raw), raw["height"], raw["width"]) for raw in raws]
+    def masks(way: str) -> list[Instances]:
+        return [WAYS[way][0](copy_of(raw), raw["height"], raw["width"]) for raw in raws]
 
-    expected, found = all_of(stock_after), all_of(our_after)
-    differing = sum(
-        int(np.count_nonzero(coco_mask.decode(one) != coco_mask.decode(other)))
-        for (_, rles), (_, others) in zip(expected, found, strict=True)
-        for one, other in zip(rles, others, strict=True)
-    )
-    label_pixels = sum(int((a != b).sum()) for (a, _), (b, _) in zip(expected, found, strict=True))
-    times = in_turn({way: lambda after=after: all_of(after) for way, after in AFTER.items()}, rounds)
-    return comparison(
-        f"after the network, {name}", times["stock"], times["ours"], divisor=len(raws), unit="ms",
-        images=len(raws), detections=sum(len(raw["boxes"]) for raw in raws),
-        mask_pixels=int(sum(coco_mask.area(rles).sum() for _, rles in expected if rles)),
-        mask_pixels_differing=differing, label_pixels_differing=label_pixels,
-    )  # fmt: skip
+    def everything(way: str) -> list[Result]:
+        return [after(way, copy_of(raw), raw["height"], raw["width"]) for raw in raws]
+
+    found = {way: masks(way) for way in WAYS}
+    parts: dict[str, Callable[[str], object]] = {
+        "after the network": everything,
+        "masks alone": masks,
+        "RLE alone": lambda way: [WAYS[way][1](one) for one in found[way]],
+        "label image alone": lambda way: [WAYS[way][2](one) for one in found[way]],
+    }
+    rows = []
+    for part, run in parts.items():
+        times = in_turn({way: lambda run=run, way=way: run(way) for way in WAYS}, rounds)
+        rows.append(comparison(f"{part}, {name}", times["stock"], times["ours"], divisor=len(raws)))
+    pairs = list(zip(found["stock"], found["ours"], strict=True))
+    rows[0] |= {
+        "images": len(raws),
+        "detections": sum(len(raw["boxes"]) for raw in raws),
+        "mask_pixels": sum(int(one.pred_masks.sum()) for one, _ in pairs),
+        "mask_pixels_differing": sum(
+            int((one.pred_masks.numpy() != np.asarray(two.pred_masks)).sum()) for one, two in pairs
+        ),
+        "label_pixels_differing": sum(int((stock_labels(one) != our_labels(two)).sum()) for one, two in pairs),
+    }
+    return rows
 
 
 def peak_memory(name: str, raws: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -161,7 +199,7 @@ def peak_memory(name: str, raws: Sequence[dict[str, Any]]) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "raw.pth"
         torch.save(list(raws), path)
-        rises = {way: _rises_in_a_process(way, path) for way in AFTER}
+        rises = {way: _rises_in_a_process(way, path) for way in WAYS}
     stock, ours = (statistics.median(rises[way]) for way in ("stock", "ours"))
     return {
         "case": f"peak memory after the network, {name}", "stock": round(stock, 1), "ours": round(ours, 1),
@@ -179,14 +217,14 @@ def measure_rises(way: str, path: Path) -> list[float]:
     """MiB by which the resident memory of this process rises above where it was, for each image."""
     raws = torch.load(path, weights_only=True)
     few = {key: value[:2] if isinstance(value, torch.Tensor) else value for key, value in raws[0].items()}
-    AFTER[way](copy_of({**few, "height": 32, "width": 32}), 32, 32)  # loads what is loaded at the first use
+    after(way, copy_of({**few, "height": 32, "width": 32}), 32, 32)  # loads what is loaded at the first use
     rises = []
     for raw in raws:
         instances = copy_of(raw)
         _give_back_freed_memory()
         Path("/proc/self/clear_refs").write_text("5")  # the peak starts again from here
         before = _status("VmRSS")
-        result = AFTER[way](instances, raw["height"], raw["width"])
+        result = after(way, instances, raw["height"], raw["width"])
         rises.append((_status("VmHWM") - before) / 1024)
         del result
     return rises
@@ -285,7 +323,7 @@ def measure(args: argparse.Namespace, folder: Path) -> list[dict[str, Any]]:
     rows = []
     for name, images in sets.items():
         raws = [keep_raw(stock, image) for image in images]
-        rows.append(after_the_network(name, raws, args.rounds))
+        rows += after_the_network(name, raws, args.rounds)
         rows.append(peak_memory(name, raws))
     for precision in ("float32", "bfloat16"):
         ours = load_model(**load, precision=precision)
@@ -310,9 +348,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--images", type=int, default=8, help="of each set (default: %(default)s)")
     parser.add_argument("--rounds", type=int, default=5, help="timed (default: %(default)s)")
     parser.add_argument("--no-large", dest="large", action="store_false", help="leave ResNet-50 and torchvision out")
-    parser.add_argument("--peak-of", choices=list(AFTER), help=argparse.SUPPRESS)
+    parser.add_argument("--peak-of", choices=list(WAYS), help=argparse.SUPPRESS)
     parser.add_argument("--raw", type=Path, help=argparse.SUPPRESS)
     args = parser.parse_args(arguments)
+    warnings.filterwarnings("ignore", module="pycocotools", category=DeprecationWarning)
+    warnings.filterwarnings("ignore", message="__array__ implementation doesn't accept a copy keyword")
     if args.peak_of:
         print(json.dumps(measure_rises(args.peak_of, args.raw)))
         return 0
