@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 HEADER_SECONDS = 10  # for the head of a request
 HEADER_BYTES = 16 << 10
+MOST_PORTS = 65_535
 
 
 class _Impatient(H11Protocol):
@@ -61,14 +62,16 @@ def listen(host: str, port: int) -> socket.socket:
     Raises:
         InputError: the port is taken, or the host is not of this machine.
     """
+    if not 0 <= port <= MOST_PORTS:
+        raise InputError("--port", expected=f"a number from 0 to {MOST_PORTS}", found=str(port))
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         listener = socket.socket(family, kind, protocol)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
         listener.listen(128)
-    except (OSError, OverflowError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
+    except OSError as error:
+        reason = error.strerror or str(error)
         raise InputError(f"--host {host} --port {port}", expected="an address of this machine with a free port",
                          found=reason.lower(), remedy="Choose another with --port.") from error  # fmt: skip
     return listener

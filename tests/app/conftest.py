@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
@@ -61,3 +66,27 @@ def png(image) -> bytes:
 @pytest.fixture(scope="session")
 def examples(png) -> list[Example]:
     return [Example("first", "First <example>", png)]
+
+
+class Server:
+    """`nucleus app` as a user runs it, in a process of its own."""
+
+    def __init__(self, weights: Path, *arguments: str) -> None:
+        command = [sys.executable, "-m", "nucleus", "app", "--weights", str(weights), "--device", "cpu", "--port", "0"]
+        env = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
+        self.process = subprocess.Popen(
+            [*command, *arguments], env=env, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        )
+        self.said = self.process.stdout.readline()
+        found = re.search(r"http://\S+:(\d+)", self.said)
+        assert found, f"expected the address of the page, found {self.said!r}"
+        self.port = int(found[1])
+        self.address = f"http://127.0.0.1:{self.port}"
+
+
+@pytest.fixture(scope="session")
+def server(weights) -> Iterator[Server]:
+    server = Server(weights)
+    yield server
+    server.process.terminate()
+    server.process.wait(10)
