@@ -91,7 +91,8 @@ class ImageConverter:
         path = self.root / job.part / name if images is None else images / Path(name).name
         result = Converted(job.part, job.files.image_id, path.relative_to(self.root).as_posix())
         try:
-            self._install(job, name, images)
+            if images is not None:
+                self._install(job, name, images)
             image = read_image(path)
         except InputError as error:
             repairs.add("unreadable_image", f"{job.part}/{name}", error.found)

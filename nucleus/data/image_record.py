@@ -60,7 +60,7 @@ def nucleus_from_mask(mask: np.ndarray, box: tuple[int, int, int, int]) -> Nucle
     left, _, width, _ = box
     rows, columns = mask.shape
     inside = cv2.transpose(mask[:, left : left + width]).ravel()  # runs go down the columns
-    edges = np.flatnonzero(inside[1:] != inside[:-1]) + 1
+    edges = (inside[1:] != inside[:-1]).nonzero()[0] + 1
     if inside[0]:
         edges = np.concatenate([[0], edges])
     if inside[-1]:

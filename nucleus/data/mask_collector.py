@@ -69,7 +69,7 @@ class MaskCollector:
             self._repairs.add("empty_mask", name, "no pixel above 0")
             return
         window = mask[top : top + height, left : left + width]
-        if cv2.countNonZero(window) != np.count_nonzero(window == window.max()):
+        if cv2.countNonZero(window) * int(window.max()) != cv2.sumElems(window)[0]:  # not all equal the largest
             mask = self._binary(mask, name)
             left, top, width, height = cv2.boundingRect(mask)
             window = mask[top : top + height, left : left + width]
@@ -94,11 +94,13 @@ class MaskCollector:
         left, top, width, height = box
         owners = self._owner[top : top + height, left : left + width]
         wanted = window > 0
-        free = wanted & (owners == 0)
-        shared = int(np.count_nonzero(wanted) - np.count_nonzero(free))
-        if shared:
-            others = [self._names[owner - 1] for owner in np.unique(owners[wanted & (owners > 0)])]
-            self._repairs.add("overlapping_mask", name, f"{shared} pixels shared with {', '.join(others)}")
-            self.shared_pixels += shared
+        if owners.any():
+            shared = wanted & (owners > 0)
+            others = [self._names[owner - 1] for owner in np.unique(owners[shared])]
+            if others:
+                count = int(np.count_nonzero(shared))
+                self._repairs.add("overlapping_mask", name, f"{count} pixels shared with {', '.join(others)}")
+                self.shared_pixels += count
+                wanted &= ~shared
         self._names.append(name)
-        owners[free] = len(self._names)
+        owners[wanted] = len(self._names)

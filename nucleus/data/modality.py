@@ -25,6 +25,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import cv2
 import numpy as np
 
 MODALITIES = ("small_fluorescent", "large_fluorescent", "purple_tissue", "pink_purple_tissue", "grayscale_tissue")
@@ -48,9 +49,9 @@ def modality_of(image: np.ndarray, areas: Sequence[int]) -> str:
     Returns:
         One of `MODALITIES`.
     """
-    red, green, blue = np.ascontiguousarray(np.moveaxis(image, 2, 0)).reshape(3, -1)
+    red, green, blue = cv2.split(image)
     brightest = np.maximum(np.maximum(red, green), blue)
-    if np.median(brightest) < DARK_BACKGROUND:
+    if median_level(brightest) < DARK_BACKGROUND:
         large = bool(areas) and median_diameter(areas) >= LARGE_DIAMETER
         return "large_fluorescent" if large else "small_fluorescent"
     if np.mean(brightest - np.minimum(np.minimum(red, green), blue) > COLOURED) < COLOURED_SHARE:
@@ -58,6 +59,13 @@ def modality_of(image: np.ndarray, areas: Sequence[int]) -> str:
     redness = red.astype(np.int16)  # so that differences may be negative
     pink = np.mean((redness - blue > RED_OVER_BLUE) & (redness - green > RED_OVER_GREEN))
     return "pink_purple_tissue" if pink >= PINK_SHARE else "purple_tissue"
+
+
+def median_level(values: np.ndarray) -> float:
+    """The median of uint8 values, counted and not sorted."""
+    below = np.cumsum(np.bincount(values.ravel(), minlength=256))  # values up to each level
+    lower, upper = np.searchsorted(below, [(values.size - 1) // 2, values.size // 2], side="right")
+    return float(lower + upper) / 2
 
 
 def median_diameter(areas: Sequence[int]) -> float:

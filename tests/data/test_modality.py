@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nucleus.data.modality import MODALITIES, median_diameter, modality_of
+from nucleus.data.modality import MODALITIES, median_diameter, median_level, modality_of
 
 
 def flat(*colours):
@@ -72,3 +72,10 @@ def test_the_colours_of_index_csv(converted_bbbc038, index_csv):
         ("purple", "purple", "pink_purple_tissue"): 5,  # H&E: one field of four in training, one test image
         ("purple", "white", "pink_purple_tissue"): 3,  # H&E, all in the test set
     }
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 100, 1001])
+def test_the_counted_median_is_that_of_sorting(size):
+    for levels in (1, 2, 7, 256):
+        values = np.random.default_rng(size).integers(256 - levels, 256, (1, size)).astype(np.uint8)
+        assert median_level(values) == np.median(values)
