@@ -61,7 +61,8 @@ def add_nucleus_config(cfg: CfgNode) -> None:
     cfg.DATALOADER.MODALITY_BALANCE = 0.0
 
     cfg.SOLVER.OPTIMIZER = "SGD"  # or "AdamW"
-    # Mixed precision, forward and backward: "bfloat16" on CPU or GPU, "float16" (with a scaled loss) on GPU; "": none.
+    # Mixed precision, forward and backward: "bfloat16" on CPU or GPU, "float16" (with a scaled loss) on GPU; "": none;
+    # "auto": "bfloat16" where the processor or GPU computes in it, else none.
     cfg.SOLVER.AUTOCAST = ""
     # The batch of IMS_PER_BATCH is worked on in this many parts, one after the other, for one step: less memory, the
     # same images and learning rate.

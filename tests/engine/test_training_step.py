@@ -90,6 +90,14 @@ def test_precisions_by_name():
         autocast_dtype("half", "cpu")
 
 
+@pytest.mark.parametrize(("supported", "expected"), [(True, torch.bfloat16), (False, None)])
+def test_auto_is_bfloat16_where_the_processor_has_it(supported, expected, monkeypatch):
+    for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"):
+        monkeypatch.setattr(torch.cpu, name, lambda: supported, raising=False)
+    assert autocast_dtype("auto", "cpu") == expected
+    assert autocast_dtype("auto", "meta") is None
+
+
 def test_a_broken_loss_names_the_images_and_leaves_the_weights(batch):
     batch[3]["y"] = torch.tensor(torch.nan)
     model = Regression()
