@@ -221,12 +221,13 @@ def measure_memory(images: Images) -> Iterator[Row]:
     contests = {**CONTESTANTS, "segm": dict.fromkeys(AP_CONTESTANTS), "bbox": dict.fromkeys(AP_CONTESTANTS)}
     names = {"segm": "COCO AP (masks)", "bbox": "COCO AP (boxes)"}
     with tempfile.TemporaryDirectory() as folder:
+        label_images, rles = Path(folder) / "label_images.pickle", Path(folder) / "rles.pickle"
+        # Label images would weigh on a process that scores RLEs, and the reverse.
+        for data, content in ((label_images, (images.pairs, None)), (rles, (images.pairs[:2], images.coco))):
+            with data.open("wb") as file:
+                pickle.dump(content, file)
         for score, contestants in contests.items():
-            data = Path(folder) / "images.pickle"
-            is_ap = score in names
-            # Label images would weigh on a process that scores RLEs, and the reverse.
-            content = (images.pairs[:2], images.coco) if is_ap else (images.pairs, None)
-            data.write_bytes(pickle.dumps(content))
+            data = rles if score in names else label_images
             peaks = {}
             for name in contestants:
                 with multiprocessing.get_context("spawn").Pool(1) as pool, contextlib.suppress(ImportError):

@@ -61,12 +61,14 @@ def coco_average_precision(
     Raises:
         ImportError: the backend asked for is not installed.
     """
-    if iou_type == "segm":  # given a box, both libraries would take its area for the mask's when sorting by size
-        results = [{key: value for key, value in result.items() if key != "bbox"} for result in results]
+    # Copied, since pycocotools writes into what it is given. Without boxes for masks, since both libraries would sort a
+    # detection that has a box by the area of the box.
+    left_out = "bbox" if iou_type == "segm" else None
+    detections = [{key: value for key, value in result.items() if key != left_out} for result in results]
     if subsets is None:
         subsets = {"overall": [image["id"] for image in truth["images"]]}
     score = _hotcoco if _has_hotcoco(backend) else _pycocotools
-    scores = score(truth, results, iou_type, subsets, max_detections)
+    scores = score(truth, detections, iou_type, subsets, max_detections)
     return {
         subset: {f"{_NAMES[key]} ({_SUBJECT[iou_type]})": value for key, value in values.items()}
         for subset, values in scores.items()
@@ -81,7 +83,7 @@ def _has_hotcoco(backend: Backend) -> bool:
 
 def _hotcoco(
     truth: Mapping[str, Any],
-    results: Sequence[Mapping[str, Any]],
+    results: list[dict[str, Any]],
     iou_type: IouType,
     subsets: Mapping[str, Sequence[int]],
     max_detections: int,
@@ -90,7 +92,7 @@ def _hotcoco(
     import hotcoco
 
     coco = hotcoco.COCO(dict(truth))
-    evaluation = hotcoco.COCOeval(coco, coco.loadRes(list(map(dict, results))), iou_type)
+    evaluation = hotcoco.COCOeval(coco, coco.loadRes(results), iou_type)
     evaluation.params.maxDets = [max_detections]
     evaluation.evaluate()
     numbered = {str(number): list(image_ids) for number, image_ids in enumerate(subsets.values())}
@@ -103,7 +105,7 @@ def _hotcoco(
 
 def _pycocotools(
     truth: Mapping[str, Any],
-    results: Sequence[Mapping[str, Any]],
+    results: list[dict[str, Any]],
     iou_type: IouType,
     subsets: Mapping[str, Sequence[int]],
     max_detections: int,
@@ -123,8 +125,8 @@ def _pycocotools(
     return scores
 
 
-def _coco_of_pycocotools(truth: Mapping[str, Any], results: Sequence[Mapping[str, Any]]) -> tuple[Any, Any]:
-    """Truth and detections, copied, since pycocotools writes into the annotations that it is given."""
+def _coco_of_pycocotools(truth: Mapping[str, Any], results: list[dict[str, Any]]) -> tuple[Any, Any]:
+    """Truth, copied, and detections."""
     from pycocotools.coco import COCO
 
     coco, detections = COCO(), COCO()
@@ -132,7 +134,7 @@ def _coco_of_pycocotools(truth: Mapping[str, Any], results: Sequence[Mapping[str
     coco.dataset = dict(truth) | {"annotations": annotations}
     coco.createIndex()
     if results:
-        detections = coco.loadRes(list(map(dict, results)))
+        detections = coco.loadRes(results)
     else:  # loadRes looks at the first detection
         detections.dataset = dict(truth) | {"annotations": []}
         detections.createIndex()

@@ -50,6 +50,6 @@ def seed_protocol_counts(truth: np.ndarray, prediction: np.ndarray) -> SeedProto
     """
     starts, lengths = label_runs(truth != 0, prediction != 0)
     # A run lies in one component, so that the components of one side at a time are all that has to be held.
-    true_components = label_components(truth).ravel()[starts]
-    table = table_of_runs(true_components, label_components(prediction).ravel()[starts], lengths)
+    true_components = label_components(truth).take(starts)
+    table = table_of_runs(true_components, label_components(prediction).take(starts), lengths)
     return SeedProtocolCounts(object_counts(table), pixel_counts(table))

@@ -70,7 +70,7 @@ def overlap_table(truth: np.ndarray, prediction: np.ndarray) -> OverlapTable:
     """
     truth, prediction = np.asarray(truth), np.asarray(prediction)
     starts, lengths = label_runs(truth, prediction)
-    return table_of_runs(truth.ravel()[starts], prediction.ravel()[starts], lengths)
+    return table_of_runs(truth.take(starts), prediction.take(starts), lengths)
 
 
 def table_of_runs(truth: np.ndarray, prediction: np.ndarray, lengths: np.ndarray) -> OverlapTable:
