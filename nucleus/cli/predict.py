@@ -40,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--tile", type=_tile, metavar="auto|N",
-        help="side of a tile in pixels, 256 or more (default auto: 1024 for images with a side over 1536, others whole)",
+        help="side of a tile in pixels, 256 or more (default auto: 1024 for images with a side over 1536, else whole)",
     )  # fmt: skip
     parser.add_argument("--threshold", type=_score, metavar="S", help="lowest score, 0 to 1 (default: the model's)")
     parser.add_argument("--channel", type=_channels, metavar="C[,C,C]", help="one channel, or three as red,green,blue")

@@ -50,7 +50,7 @@ def find_images(inputs: Iterable[Path], *, leave_out: Path | None = None) -> lis
         is_folder = given.is_dir() and not is_zarr(given)
         if is_folder and given.resolve() == excluded:
             raise InputError(given, expected="a folder for the output that is not that of the images",
-                             found="the same one", remedy="Name another: label images would be taken for images.")  # fmt: skip
+                             found="the same one", remedy="Name another: it fills with images.")  # fmt: skip
         found = list(_in_folder(given, {excluded} if excluded else set())) if is_folder else [given]
         if not found:
             raise InputError(given, expected=f"images ({' '.join(IMAGE_SUFFIXES)})", found="none in this folder")
@@ -62,7 +62,7 @@ def find_images(inputs: Iterable[Path], *, leave_out: Path | None = None) -> lis
         other = named.setdefault(file.name, file.path)
         if other != file.path:
             raise InputError(file.path, expected="names that differ in more than their ending",
-                             found=f"the name of {other}", remedy="Rename one, or give them two output folders.")  # fmt: skip
+                             found=f"the name of {other}", remedy="Rename one, or use two outputs.")  # fmt: skip
     return list(files.values())
 
 

@@ -295,7 +295,7 @@ def _predict_file(
             found = segment(source, model, grid, batch=batch, store=store, progress=progress)
             return output.write(image, file, source, found)
         except (MemoryError, torch.cuda.OutOfMemoryError) as error:
-            raise InputError(image.path, expected="an image that fits the memory", found=str(error)[:120] or "too large",
+            raise InputError(image.path, expected="an image that fits the memory", found="too little of it",
                              remedy="Use a smaller --tile or --batch.") from error  # fmt: skip
 
 
