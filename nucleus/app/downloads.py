@@ -9,7 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from nucleus.app.refusals import PREFIX, Refusal
+from nucleus.app.refusals import PREFIX, RefusalError
 from nucleus.app.result import Result
 from nucleus.inference.exports import FORMATS, Format, Segmentation
 
@@ -18,7 +18,7 @@ TITLES = {
     "labels": ("Label image", "TIFF for Fiji, QuPath, napari, Python"),
     "measurements": ("Measurements", "CSV: area, shape, place, intensity"),
     "geojson": ("Outlines for QuPath", "GeoJSON with scores"),
-    "imagej": ("Outlines for ImageJ", "ROI archive for Fiji’s ROI manager"),
+    "imagej": ("Outlines for ImageJ", "ROI archive for Fiji's ROI manager"),
     "overlay": ("Picture", "PNG, outlines over the image"),
     "coco": ("COCO results", "JSON with run lengths"),
     "kaggle": ("Run lengths", "CSV as in the 2018 Data Science Bowl"),
@@ -57,16 +57,18 @@ def make_download(result: Result, name: str, threshold: float) -> tuple[str, str
         File name, media type and content.
 
     Raises:
-        Refusal: there is no such format, or what it needs is not installed.
+        RefusalError: there is no such format, or what it needs is not installed.
         InputError: the format cannot hold these nuclei.
     """
     if name == ALL:
         return _archive(result, threshold)
     kind = FORMATS.get(name)
     if kind is None:
-        raise Refusal(404, f"There is no such format; there are {', '.join(FORMATS)} and {ALL}.")
+        raise RefusalError(404, f"There is no such format; there are {', '.join(FORMATS)} and {ALL}.")
     if not available(kind) and kind.package:
-        raise Refusal(501, f"This format needs a package that is not installed: pip install “nucleus[{kind.package[1]}]”.")
+        raise RefusalError(
+            501, f"This format needs a package that is not installed: pip install “nucleus[{kind.package[1]}]”."
+        )
     media_type = MEDIA_TYPES.get(Path(kind.suffix).suffix, "application/octet-stream")
     return f"{result.name}{kind.suffix}", media_type, _written(kind, result, threshold)
 

@@ -53,7 +53,7 @@ def find_nuclei(picture: Picture, model: Model, progress: Callable[[int, int], N
             found = model.predict(view, scale=scale).at(LOWEST)
             chosen = offered(tile, found.masks, grid.margin)
             masks = found.masks[chosen]
-            boxes.append(masks.boxes + (read.left, read.top, read.left, read.top))
+            boxes.append(masks.boxes + np.tile([read.left, read.top], 2))
             pixels.append(masks.pixels)
             scores.append(found.scores[chosen])
         progress(tile.number + 1, len(grid))

@@ -11,9 +11,10 @@ import ipaddress
 import socket
 from urllib.parse import urlsplit
 
+from starlette.applications import Starlette
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; "
@@ -49,10 +50,14 @@ class Guard:
     Args:
         app: the rest.
         host: that the server listens on.
+
+    Attributes:
+        state: of `app`.
     """
 
-    def __init__(self, app: ASGIApp, host: str) -> None:
+    def __init__(self, app: Starlette, host: str) -> None:
         self.app = app
+        self.state = app.state
         self.only_loopback = is_loopback(host)
         self.names = {"localhost", host.lower()}
         if not self.only_loopback:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from threading import Event
 from typing import Generic, TypeVar
 
-from nucleus.app.refusals import Refusal
+from nucleus.app.refusals import RefusalError
 
 LOOK = 0.1  # seconds between two looks at a job
 RETRY = 5  # seconds after which a place may be free
@@ -18,7 +18,7 @@ RETRY = 5  # seconds after which a place may be free
 T = TypeVar("T")
 
 
-class Abandoned(Exception):
+class AbandonedError(Exception):
     """Raised in a job whose user has gone."""
 
 
@@ -52,7 +52,7 @@ class _Job:
 
     def progress(self, done: int, total: int) -> None:
         if self.abandoned.is_set():
-            raise Abandoned
+            raise AbandonedError
         self.tiles = (done, total)
 
 
@@ -71,9 +71,9 @@ class Line:
 
     @contextmanager
     def place(self) -> Iterator[None]:
-        """Hold a place; Refusal if all are taken."""
+        """Hold a place; RefusalError if all are taken."""
         if self.taken >= self.places:
-            raise Refusal(503, f"{self.taken} images are waiting already. Please try again in a moment.",
+            raise RefusalError(503, f"{self.taken} images are waiting already. Please try again in a moment.",
                           retry_seconds=RETRY)  # fmt: skip
         self.taken += 1
         try:
@@ -81,12 +81,14 @@ class Line:
         finally:
             self.taken -= 1
 
-    async def run(self, work: Callable[[Callable[[int, int], None]], T]) -> AsyncIterator[Waiting | Running | Finished[T]]:
+    async def run(
+        self, work: Callable[[Callable[[int, int], None]], T]
+    ) -> AsyncGenerator[Waiting | Running | Finished[T], None]:
         """Wait for the turn, do the work, and tell how it goes.
 
         Args:
             work: called in the thread with what it is to call for each tile. If this generator is closed first, that
-                call raises `Abandoned`.
+                call raises `AbandonedError`.
 
         Yields:
             What has changed, and at the end what the work gave. What the work raises is raised here.

@@ -23,7 +23,7 @@ def safe_name(encoded: str) -> str:
     name = unicodedata.normalize("NFC", unquote(encoded[: LONGEST * 12], errors="replace"))
     name = ENDINGS.sub("", re.split(r"[/\\]", name)[-1])
     name = "".join(one if one.isalnum() or one in "._-() " else "_" for one in name)
-    return re.sub(r"^[^\w]+|^_+|[\s._-]+$", "", name)[:LONGEST].strip(" ._-") or "image"
+    return re.sub(r"^[\W_]+|[\s._-]+$", "", name)[:LONGEST].strip(" ._-") or "image"
 
 
 def attachment(file_name: str) -> str:

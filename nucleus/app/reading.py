@@ -14,7 +14,7 @@ import tifffile
 from PIL import Image
 
 from nucleus.app.limits import Limits
-from nucleus.app.refusals import UPLOADED, Refusal
+from nucleus.app.refusals import UPLOADED, RefusalError
 from nucleus.errors import InputError
 from nucleus.formats.image_source import TIFF_MAGIC, ImageSource, open_image
 from nucleus.formats.stored import Stored
@@ -58,7 +58,7 @@ class Choices:
         return asdict(self)
 
 
-class ChoiceNeeded(Exception):
+class ChoiceNeededError(Exception):
     """The file holds more than one picture and nobody has chosen.
 
     Args:
@@ -98,8 +98,8 @@ def read_picture(path: Path, choice: Choice, limits: Limits) -> Picture:
         limits: of which `pixels` and `kept_bytes` count here.
 
     Raises:
-        ChoiceNeeded: something has to be chosen first.
-        Refusal: the image is too large.
+        ChoiceNeededError: something has to be chosen first.
+        RefusalError: the image is too large.
         InputError: the file is no image, or damaged, or has not what was chosen.
     """
     with path.open("rb") as file:
@@ -113,7 +113,7 @@ def read_picture(path: Path, choice: Choice, limits: Limits) -> Picture:
         check_size(stored.pixels.shape[stored.axes.index("Y")], stored.pixels.shape[stored.axes.index("X")], limits)
         choices = _choices(stored, series)
         if (choices.channels and choice.channels is None) or (choices.pages > 1 and choice.page is None):
-            raise ChoiceNeeded(choices)
+            raise ChoiceNeededError(choices)
         source = ImageSource(stored, UPLOADED, channels=choice.channels, page=choice.page)
         return _picture(source, choices, choice, limits)
     finally:
@@ -123,13 +123,13 @@ def read_picture(path: Path, choice: Choice, limits: Limits) -> Picture:
 def check_size(height: int, width: int, limits: Limits) -> None:
     """Refuse an image of more pixels than the page takes, with what to do instead."""
     if height * width > limits.pixels:
-        raise _too_large(f"{width:,} × {height:,}", limits)
+        raise _too_large(f"{width:,} x {height:,}", limits)
 
 
-def _too_large(size: str, limits: Limits) -> Refusal:
-    return Refusal(413, f"This image has {size} pixels; the page takes up to {limits.pixels / 1e6:.3g} million. For "
-                        "larger images there is the command “nucleus predict”, which takes any size; or upload a "
-                        "part of the image.")  # fmt: skip
+def _too_large(size: str, limits: Limits) -> RefusalError:
+    return RefusalError(413, f"This image has {size} pixels; the page takes up to {limits.pixels / 1e6:.3g} million. "
+                             "For larger images there is the command “nucleus predict”, which takes any size; or "
+                             "upload a part of the image.")  # fmt: skip
 
 
 def _check_raster_size(path: Path, limits: Limits) -> None:
@@ -154,14 +154,14 @@ def _open(path: Path, choice: Choice) -> tuple[Stored, list[str]]:
         return open_tiff(path), []
     except InputError:
         if len(sizes := _sizes(path)) > 1:
-            raise ChoiceNeeded(Choices(series=sizes)) from None
+            raise ChoiceNeededError(Choices(series=sizes)) from None
         raise
 
 
 def _sizes(path: Path) -> list[str]:
     try:
         with tifffile.TiffFile(path) as tiff:
-            return [" × ".join(map(str, one.shape)) for one in tiff.series[:MOST_LISTED]]
+            return [" x ".join(map(str, one.shape)) for one in tiff.series[:MOST_LISTED]]
     except Exception:  # `open_tiff` says what is wrong
         return []
 
@@ -170,7 +170,9 @@ def _choices(stored: Stored, series: list[str]) -> Choices:
     names = ImageSource(stored, UPLOADED, channels=[0], page=0).every_channel
     channel_axis = next((axis for axis in "SC" if axis in stored.axes), None)
     pages = prod(
-        length for axis, length in zip(stored.axes, stored.pixels.shape, strict=True) if axis not in ("Y", "X", channel_axis)
+        length
+        for axis, length in zip(stored.axes, stored.pixels.shape, strict=True)
+        if axis not in ("Y", "X", channel_axis)
     )
     plain = len(names) == 1 or stored.is_rgb
     listed = [] if plain else [_channel_name(number, name) for number, name in enumerate(names[:MOST_LISTED])]

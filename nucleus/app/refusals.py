@@ -13,7 +13,7 @@ PATHS = re.compile(rf"[^\s'\"]*{PREFIX}\w*(?:[/\\]{UPLOADED})?|(?:[A-Za-z]:)?(?:
 OPTION = re.compile(r"--\w+")
 
 
-class Refusal(Exception):
+class RefusalError(Exception):
     """A request that is answered with a sentence.
 
     Args:

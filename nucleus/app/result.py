@@ -64,7 +64,8 @@ def make_result(name: str, picture: Picture, found: Prediction, seconds: float) 
     labels, scores = found.label_image, found.scores.astype(np.float64)
     height, width = labels.shape
     pixel_size = source.pixel_size_um
-    columns = _columns(measure(labels, scores, image=source), source)
+    is_grey = bool((picture.rgb == picture.rgb[..., :1]).all())  # also if it is stored as RGB
+    columns = _columns(measure(labels, scores, image=source), source, is_grey)
     facts = {
         "width": width,
         "height": height,
@@ -92,8 +93,8 @@ def make_result(name: str, picture: Picture, found: Prediction, seconds: float) 
     )
 
 
-def _columns(measured: Mapping[str, np.ndarray], source: ImageSource) -> list[dict[str, Any]]:
-    """The columns of the table on the page: some of those of the measurements file, in micrometres if they are known."""
+def _columns(measured: Mapping[str, np.ndarray], source: ImageSource, is_grey: bool) -> list[dict[str, Any]]:
+    """The columns of the table on the page: some of the measurements file, in micrometres if they are known."""
     micro = source.pixel_size_um is not None
     unit, area, end = ("µm", "µm²", "um") if micro else ("px", "px", "px")
     wanted = [
@@ -106,7 +107,7 @@ def _columns(measured: Mapping[str, np.ndarray], source: ImageSource) -> list[di
         ("eccentricity", "Eccentricity", "", 2),
         ("solidity", "Solidity", "", 2),
     ]
-    if len(source.shape) == 2:  # of colours, the file of measurements has all three
+    if is_grey:  # of colours, the file of measurements has all three
         channel = (source.channel_names or source.every_channel)[0]
         wanted.append((f"intensity_mean_{channel}", "Mean intensity", "", 1))
     return [

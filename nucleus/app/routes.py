@@ -31,20 +31,20 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
 from nucleus.app.downloads import described_formats, make_download
 from nucleus.app.examples import Example
 from nucleus.app.finding import LOWEST, find_nuclei
 from nucleus.app.guard import Guard
 from nucleus.app.limits import Limits
-from nucleus.app.line import Abandoned, Line, Running, Waiting
+from nucleus.app.line import AbandonedError, Line, Running, Waiting
 from nucleus.app.names import attachment, safe_name
-from nucleus.app.reading import Choice, ChoiceNeeded, read_picture
-from nucleus.app.refusals import PREFIX, UPLOADED, Refusal, sentence_of
+from nucleus.app.reading import Choice, ChoiceNeededError, read_picture
+from nucleus.app.refusals import PREFIX, UPLOADED, RefusalError, sentence_of
 from nucleus.app.result import Result, make_result
 from nucleus.app.shelf import Shelf
-from nucleus.app.upload import Gone, receive_file
+from nucleus.app.upload import GoneError, receive_file
 from nucleus.errors import InputError
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ BROKEN = "Something went wrong here that should not have; the terminal of “nuc
 logger = logging.getLogger(__name__)
 
 
-def build_app(model: Model, examples: list[Example], limits: Limits, host: str = "127.0.0.1") -> ASGIApp:
+def build_app(model: Model, examples: list[Example], limits: Limits, host: str = "127.0.0.1") -> Guard:
     """Build the page.
 
     Args:
@@ -83,12 +83,10 @@ def build_app(model: Model, examples: list[Example], limits: Limits, host: str =
     ]
     app = Starlette(
         routes=routes,
-        exception_handlers={Refusal: _refused, InputError: _refused, HTTPException: _unknown, Exception: _broken},
+        exception_handlers={RefusalError: _refused, InputError: _refused, HTTPException: _unknown, Exception: _broken},
     )
     app.state.line, app.state.shelf = page.line, page.shelf
-    guarded = Guard(app, host)
-    guarded.state = app.state
-    return guarded
+    return Guard(app, host)
 
 
 class _Page:
@@ -102,7 +100,9 @@ class _Page:
         self.shelf = Shelf(limits.kept_bytes)
         self.downloads = CapacityLimiter(DOWNLOADS_AT_ONCE)
         # Read once: no request names a file of this machine.
-        self.files = {one.name: one.read_bytes() for one in files("nucleus.app").joinpath("static").iterdir() if one.is_file()}
+        self.files = {
+            one.name: one.read_bytes() for one in files("nucleus.app").joinpath("static").iterdir() if one.is_file()
+        }
 
     async def static(self, request: Request) -> Response:
         name = request.path_params.get("name", "index.html")
@@ -172,7 +172,7 @@ class _Upload:
             path = Path(folder) / UPLOADED
             try:
                 await receive_file(request, path, self.page.limits)
-            except Gone:
+            except GoneError:
                 return
             states = self._states(self.page.work(path, name, choice))
             await StreamingResponse(states, media_type="application/x-ndjson")(scope, receive, send)
@@ -187,13 +187,13 @@ class _Upload:
                         yield _line(state="running", done=step.done, total=step.total)
                     else:
                         yield _line(state="done", key=step.value)
-        except ChoiceNeeded as asked:
+        except ChoiceNeededError as asked:
             yield _line(state="choose", choices=asked.choices.as_dict())
-        except Refusal as refusal:
+        except RefusalError as refusal:
             yield _line(state="failed", status=refusal.status, error=refusal.sentence)
         except InputError as error:
             yield _line(state="failed", status=422, error=sentence_of(error))
-        except Abandoned:
+        except AbandonedError:
             yield _line(state="failed", status=503, error="The page is being shut down.")
         except MemoryError:
             yield _line(state="failed", status=413, error="This image needs more memory than there is.")
@@ -215,7 +215,7 @@ def _choice(request: Request) -> Choice:
 
 def _whole(text: str) -> int:
     if not (text.isascii() and text.isdigit() and len(text) <= 6):
-        raise Refusal(400, "A channel, page or image is chosen by a whole number from 0.")
+        raise RefusalError(400, "A channel, page or image is chosen by a whole number from 0.")
     return int(text)
 
 
@@ -225,12 +225,12 @@ def _threshold(text: str) -> float:
     except ValueError:
         value = math.nan
     if not LOWEST <= value <= 1:
-        raise Refusal(400, f"The score threshold is a number from {LOWEST:g} to 1.")
+        raise RefusalError(400, f"The score threshold is a number from {LOWEST:g} to 1.")
     return value
 
 
 async def _refused(request: Request, error: Exception) -> Response:
-    refusal = error if isinstance(error, Refusal) else Refusal(422, sentence_of(error))  # type: ignore[arg-type]
+    refusal = error if isinstance(error, RefusalError) else RefusalError(422, sentence_of(error))  # type: ignore[arg-type]
     headers = {"Retry-After": str(refusal.retry_seconds)} if refusal.retry_seconds else None
     return JSONResponse({"error": refusal.sentence}, refusal.status, headers=headers)
 

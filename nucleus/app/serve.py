@@ -111,5 +111,5 @@ def serve(
     try:
         uvicorn.Server(config).run(sockets=[listener])
     finally:
-        app.state.line.close()  # type: ignore[attr-defined]
+        app.state.line.close()
         listener.close()

@@ -6,7 +6,7 @@ import secrets
 from collections import OrderedDict
 from threading import Lock
 
-from nucleus.app.refusals import Refusal
+from nucleus.app.refusals import RefusalError
 from nucleus.app.result import Result
 
 
@@ -40,11 +40,11 @@ class Shelf:
         return key
 
     def get(self, key: str) -> Result:
-        """The result of a key; Refusal if it is not kept any more."""
+        """The result of a key; RefusalError if it is not kept any more."""
         with self._lock:
             result = self._results.get(key)
             if result is None:
-                raise Refusal(404, "This image is no longer kept: only the last ones are. Please open it again.")
+                raise RefusalError(404, "This image is no longer kept: only the last ones are. Please open it again.")
             self._results.move_to_end(key)
             return result
 

@@ -76,7 +76,9 @@ def test_from_example_to_table(browser, server, width, scheme):
     tab = Tab(browser, server, width, scheme)
     page = tab.page
     assert page.evaluate("document.scrollingElement.scrollWidth") <= width
-    assert page.evaluate("[...document.images].filter(one => one.src).every(one => one.complete && one.naturalWidth > 0)")
+    assert page.evaluate(
+        "[...document.images].filter(one => one.src).every(one => one.complete && one.naturalWidth > 0)"
+    )
     ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
     assert (sum(map(int, ground[4:-1].split(","))) < 384) == (scheme == "dark")
     page.click("#example-list li:first-child button")

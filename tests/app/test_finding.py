@@ -1,5 +1,7 @@
 """That the first n nuclei are those at a higher threshold, which the slider of the page relies on."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -75,3 +77,18 @@ def test_what_is_read_is_what_is_predicted(model, image, png, tmp_path):
     assert np.array_equal(picture.rgb, image)
     found = find_nuclei(picture, model, nothing)
     assert np.array_equal(found.at(0.5).label_image, model.predict(image).label_image)
+
+
+def test_grey_images_have_an_intensity(model, image):
+    """Stored as grey or as RGB, as those of BBBC038 are; the mean of its pixels."""
+    grey = np.ascontiguousarray(image[..., 0])
+    for pixels in (grey, np.repeat(grey[..., None], 3, axis=2)):
+        picture = picture_of(pixels)
+        result = make_result("grey", picture, find_nuclei(picture, model, nothing), 0.0)
+        column = json.loads(result.nuclei)["columns"][-1]
+        assert column["title"] == "Mean intensity"
+        assert column["values"] == [grey[result.labels == label].mean() for label in range(1, len(result.scores) + 1)]
+    colour = json.loads(
+        make_result("rgb", picture_of(image), find_nuclei(picture_of(image), model, nothing), 0.0).nuclei
+    )
+    assert colour["columns"][-1]["title"] == "Solidity"

@@ -5,8 +5,8 @@ import threading
 
 import pytest
 
-from nucleus.app.line import Abandoned, Finished, Line, Running, Waiting
-from nucleus.app.refusals import Refusal
+from nucleus.app.line import AbandonedError, Finished, Line, Running, Waiting
+from nucleus.app.refusals import RefusalError
 
 
 async def states_of(line, work):
@@ -64,7 +64,7 @@ def test_who_goes_away_ends_the_work():
             try:
                 while True:
                     progress(1, 2)
-            except Abandoned:
+            except AbandonedError:
                 ended.set()
                 raise
 
@@ -84,6 +84,6 @@ def test_who_goes_away_ends_the_work():
 
 def test_places():
     line = Line(2)
-    with line.place(), line.place(), pytest.raises(Refusal, match="2 images are waiting") as refusal, line.place():
+    with line.place(), line.place(), pytest.raises(RefusalError, match="2 images are waiting") as refusal, line.place():
         pass
     assert (refusal.value.status, line.taken) == (503, 0)

@@ -125,7 +125,9 @@ def test_forgetting(client, png):
 def test_broken_files(client, content):
     last = upload(client, content)[-1]
     assert (last["state"], last["status"]) == ("failed", 422)
-    assert last["error"].startswith("This file could not be used: expected") and tempfile.gettempdir() not in last["error"]
+    assert (
+        last["error"].startswith("This file could not be used: expected") and tempfile.gettempdir() not in last["error"]
+    )
 
 
 def test_a_truncated_file(client, png):
@@ -167,7 +169,9 @@ def test_path_probing(client, path, status):
     assert (answer.status_code, list(answer.json())) == (status, ["error"])
 
 
-@pytest.mark.parametrize("query", ["", "threshold=", "threshold=nan", "threshold=0.01", "threshold=2", "threshold=1e999"])
+@pytest.mark.parametrize(
+    "query", ["", "threshold=", "threshold=nan", "threshold=0.01", "threshold=2", "threshold=1e999"]
+)
 def test_thresholds_that_make_no_sense(client, key, query):
     assert client.get(f"/api/images/{key}/download/labels?{query}").status_code == 400
 
@@ -218,11 +222,15 @@ def test_limits(model, examples, png):
     app = build_app(model, examples, Limits(upload_bytes=1 << 20, pixels=10_000, kept_bytes=1, places=1))
     client = TestClient(app, base_url=HERE)
     large = client.post("/api/images", content=bytes((1 << 20) + 1), headers=FILE)
-    assert large.status_code == 413 and "up to 1 MiB" in large.json()["error"] and "nucleus predict" in large.json()["error"]
+    assert (
+        large.status_code == 413
+        and "up to 1 MiB" in large.json()["error"]
+        and "nucleus predict" in large.json()["error"]
+    )
     undeclared = client.post("/api/images", content=iter([bytes(1 << 19)] * 3), headers=FILE)
     assert undeclared.status_code == 413
     last = upload(client, png)[-1]
-    assert (last["state"], last["status"]) == ("failed", 413) and "128 × 96 pixels" in last["error"]
+    assert (last["state"], last["status"]) == ("failed", 413) and "128 x 96 pixels" in last["error"]
     with app.state.line.place():
         full = client.post("/api/images", content=png, headers=FILE)
     assert full.status_code == 503 and full.headers["retry-after"] == "5" and "waiting" in full.json()["error"]

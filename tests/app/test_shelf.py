@@ -2,7 +2,7 @@
 
 import pytest
 
-from nucleus.app.refusals import Refusal
+from nucleus.app.refusals import RefusalError
 from nucleus.app.shelf import Shelf
 
 
@@ -17,7 +17,7 @@ def test_the_one_used_longest_ago_goes_first():
     assert shelf.get(key_1) is first
     key_3 = shelf.put(OneByte())
     assert (len(shelf), shelf.nbytes) == (2, 2)
-    with pytest.raises(Refusal, match="no longer kept"):
+    with pytest.raises(RefusalError, match="no longer kept"):
         shelf.get(key_2)
     assert shelf.get(key_1) is first
     shelf.drop(key_3)
