@@ -174,7 +174,8 @@ class ImageSource:
             pixels = self._stored.convert(self._slice(where, channels))
         except Exception as error:  # whatever the decoder of the file's compression raises
             raise broken(Path(self.name), error) from error
-        return np.ascontiguousarray(pixels, dtype=self.dtype)
+        pixels = np.ascontiguousarray(pixels, dtype=self.dtype)
+        return pixels if pixels.flags.writeable else pixels.copy()  # else it would go on being the file
 
     def _slice(self, where: dict[str, int | slice], channels: list[int]) -> np.ndarray:
         axes, pixels = self._stored.axes, self._stored.pixels

@@ -17,6 +17,7 @@ import tifffile
 from tifffile import COMPRESSION, PHOTOMETRIC, RESUNIT
 
 from nucleus.errors import InputError
+from nucleus.formats.disk_array import DiskArray
 from nucleus.formats.stored import LARGEST_CHUNK, MOST_PIXELS, PixelSize, Stored, plausible
 
 AT_ONCE = 256 << 20  # bytes; a smaller series is decoded as a whole
@@ -141,7 +142,7 @@ def _check(path: Path, series: Any, page: Any) -> None:
 def _pixels(path: Path, series: Any, page: Any) -> Any:
     if series.dataoffset is not None and page.compression == COMPRESSION.NONE and series.transform is None:
         order = series.keyframe.parent.byteorder
-        return np.memmap(path, series.dtype.newbyteorder(order), "r", series.dataoffset, series.shape)
+        return DiskArray(path, series.dtype.newbyteorder(order), series.shape, "r", series.dataoffset)
     expected = int(np.prod(page.chunked, dtype=object))
     if len(page.dataoffsets) != expected:  # tifffile would fill up with zeros, however many are missing
         raise InputError(path, expected=f"a whole TIFF image of {expected} tiles or strips",

@@ -5,6 +5,7 @@ import pytest
 import tifffile
 
 from nucleus.errors import InputError
+from nucleus.formats.disk_array import DiskArray
 from nucleus.formats.image_source import open_image
 from nucleus.formats.tiff import open_tiff
 
@@ -16,7 +17,7 @@ def test_axes_as_they_are_stored(tmp_path):
     tifffile.imwrite(tmp_path / "a.tif", RGB8, photometric="rgb")
     stored = open_tiff(tmp_path / "a.tif")
     assert stored.axes == "YXS" and stored.is_rgb and stored.pixels.shape == RGB8.shape
-    assert isinstance(stored.pixels, np.memmap)  # not compressed: nothing is read yet
+    assert isinstance(stored.pixels, DiskArray)  # not compressed: nothing is read yet
     stored.close()
     tifffile.imwrite(tmp_path / "b.tif", np.dstack([RGB8, RGB8]), photometric="minisblack", planarconfig="contig")
     stored = open_tiff(tmp_path / "b.tif")
@@ -66,3 +67,12 @@ def test_missing_strips_are_not_filled_with_zeros(tmp_path):
         file.pages[0].tags["ImageLength"].overwrite(1 << 24, dtype="I")
     with pytest.raises(InputError, match=r"a whole TIFF image of 1677722 tiles or strips, found 7\."):
         open_image(tmp_path / "a.tif")
+
+
+def test_what_is_read_is_no_longer_the_file(tmp_path):
+    tifffile.imwrite(tmp_path / "a.tif", GREY8)
+    with open_image(tmp_path / "a.tif") as source:
+        pixels = source.read_all()
+    assert pixels.flags.writeable
+    (tmp_path / "a.tif").write_bytes(bytes(GREY8.nbytes + 1000))
+    assert (pixels == GREY8).all()
