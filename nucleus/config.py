@@ -54,7 +54,7 @@ def add_nucleus_config(cfg: CfgNode) -> None:
     # "label": the masks of an image go to the network as one label image; "bitmask": as Detectron2's N masks, slowly.
     cfg.INPUT.MASK_FORMAT = "label"
     # Training images are decoded once and kept for all processes of the run, in up to this many MiB of memory; BBBC038
-    # takes 400. 0 switches it off.
+    # takes 320. 0 switches it off.
     cfg.DATALOADER.CACHE_MIB = 2048
 
     # Sampling: 0 takes every image alike, 1 every modality alike, 0.5 their geometric mean.
