@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""The main job from nothing, on made-up images: synthesise, convert, look, train, evaluate. `make demo` runs it.
+"""The main job from nothing, on made-up images: make, convert, look, train, predict, score. `make demo` runs it.
 
 Every step is a command of its own, printed before it runs, so that the same can be done with real data.
 """
@@ -17,13 +17,24 @@ FOLDER = Path("output/demo")
 DATASETS = FOLDER / "datasets"
 DATA = DATASETS / "bbbc038_synthetic"
 TRAINING = FOLDER / "training"
-SCORES = TRAINING / "evaluation" / "bbbc038_synthetic_test"
+NUCLEI = FOLDER / "nuclei"
+SCORES = FOLDER / "scores"
 
 STEPS = [
     ("Make images", f"synth --root {DATA} --images 80 --test-images 10 --max-size 256 --seed 1"),
     ("Convert them to COCO", f"prepare --source {DATA} --root {DATA}"),
     ("Look at them", f"browse --dataset bbbc038_synthetic_train --output {FOLDER / 'browse'}"),
     ("Train and evaluate", f"train --config-file configs/quick/demo.yaml OUTPUT_DIR {TRAINING}"),
+    (
+        "Find the nuclei of new images",
+        f"predict {DATA / 'stage1_test'} --output {NUCLEI} --weights {TRAINING / 'model_final.pth'} --overwrite "
+        "--format labels,geojson,measurements,overlay",
+    ),
+    (
+        "Score them, with a report",
+        f"evaluate --truth {DATA / 'annotations' / 'bbbc038_test.json'} --pred {NUCLEI} --pred-suffix _labels "
+        f"--images {DATA / 'stage1_test'} --output {SCORES}",
+    ),
 ]
 
 
@@ -40,9 +51,9 @@ def main() -> int:
             print(f"make demo: step {number} ended with exit code {code}; its reason stands above", file=sys.stderr)
             return code
     print(f"\n== Done in {time.monotonic() - started:.0f} s")
-    print(f"Scores:  {SCORES / 'scores.csv'} (the table above)")
+    print(f"Report:  {SCORES / 'report.html'} (the table above, curves, the worst images)")
+    print(f"Nuclei:  {NUCLEI} (label images, GeoJSON for QuPath, measurements, overlays)")
     print(f"Data:    {FOLDER / 'browse'}")
-    print(f"Picture: {SCORES / 'panels.png'} (image, truth, prediction, errors)")
     return 0
 
 
