@@ -134,6 +134,7 @@ class LabelMasks:
         return crop_and_resize([self], [boxes], mask_size)
 
 
+@torch.no_grad()
 def crop_and_resize(
     masks: Sequence[LabelMasks | BitMasks], boxes: Sequence[torch.Tensor], mask_size: int
 ) -> torch.Tensor:
@@ -168,10 +169,11 @@ def crop_and_resize(
     ids = torch.cat([one.ids for one in labelled])
     corners = torch.cat(list(boxes)).to(device=device, dtype=torch.float32)
     targets = torch.zeros(len(ids), mask_size, mask_size, dtype=torch.bool, device=device)
-    for chosen, side in _groups(corners, mask_size):
-        chosen = chosen.to(device, non_blocking=True)
-        at = image[chosen]
-        targets[chosen] = _sample(stack, limits[at], at, ids[chosen], corners[chosen], mask_size, side)
+    with torch.autocast(device.type, enabled=False):  # bfloat16 would move the threshold by a hundredth
+        for chosen, side in _groups(corners, mask_size):
+            chosen = chosen.to(device, non_blocking=True)
+            at = image[chosen]
+            targets[chosen] = _sample(stack, limits[at], at, ids[chosen], corners[chosen], mask_size, side)
     return targets
 
 

@@ -125,6 +125,14 @@ def test_int16_and_little_memory_give_the_same(monkeypatch):
     assert torch.equal(masks[index].crop_and_resize(boxes, 28), expected)
 
 
+def test_mixed_precision_changes_nothing():
+    masks = LabelMasks(blobs(150, 211, seed=0))
+    index, boxes = jittered(masks, 100, seed=1)
+    expected = masks[index].crop_and_resize(boxes, 28)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(masks[index].crop_and_resize(boxes, 28), expected)
+
+
 def test_images_of_other_sizes_together_give_what_each_gives():
     several = [LabelMasks(blobs(60, 90, seed=0)), LabelMasks(blobs(100, 50, seed=1)), LabelMasks(blobs(30, 30, seed=2))]
     chosen, boxes = [], []
