@@ -36,8 +36,11 @@ def sentence_of(error: InputError) -> str:
         error: of reading or writing an image.
 
     Returns:
-        Expected, found, and the remedy unless it names an option of a command.
+        Expected, found, and the remedy unless it names an option of a command. What a decoder stumbled over means
+        nothing to the user of a damaged file, and is left out.
     """
+    if "truncated" in error.remedy:
+        return "This file could not be read as an image: it is damaged, cut off, or something else. Export it again."
     remedy = "" if OPTION.search(error.remedy) else error.remedy
     found = PATHS.sub("a file", error.found)
     return f"This file could not be used: expected {error.expected}, found {found}. {remedy}".strip()

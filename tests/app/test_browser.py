@@ -172,7 +172,7 @@ def test_a_broken_file_and_the_next_one(browser, server, png):
     page = tab.page
     tab.upload("broken.png", png[:100])
     page.wait_for_selector("#message:not([hidden])")
-    assert page.text_content("#message-text").startswith("This file could not be used: expected")
+    assert page.text_content("#message-text").startswith("This file could not be read as an image")
     assert page.is_visible("#start")
     tab.upload("whole.png", png)
     tab.opened("whole.png")

@@ -65,7 +65,7 @@ async function open(file, name, choice = {}) {
       if (state.state === "waiting" && state.ahead > 0) {
         busy("Waiting", state.ahead === 1 ? "One image is before yours." : `${state.ahead} images are before yours.`);
       } else if (state.state === "running" && state.total > 0) {
-        busy("Finding nuclei", state.total > 1 ? `Part ${state.done} of ${state.total}` : "", state);
+        busy("Finding nuclei", state.total > 1 ? `Part ${Math.min(state.done + 1, state.total)} of ${state.total}` : "", state);
       } else if (state.state === "choose") {
         running = null;
         busy(null);

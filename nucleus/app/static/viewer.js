@@ -147,8 +147,9 @@ export class Viewer {
   }
 
   stroke(path, color, width) {
+    width *= Math.min(1, Math.max(0.5, Math.sqrt(this.scale))); // finer where nuclei are small
     this.context.strokeStyle = HALO;
-    this.context.lineWidth = (width + 1.6) / this.scale;
+    this.context.lineWidth = (width + 1.6 * Math.min(1, this.scale)) / this.scale;
     this.context.stroke(path);
     this.context.strokeStyle = color;
     this.context.lineWidth = width / this.scale;
