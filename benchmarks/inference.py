@@ -19,6 +19,7 @@ from __future__ import annotations
 import argparse
 import ctypes
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -210,7 +211,9 @@ def peak_memory(name: str, raws: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 def _rises_in_a_process(way: str, path: Path) -> list[float]:
     command = [sys.executable, __file__, "--peak-of", way, "--raw", str(path)]
-    return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[-1])
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}  # the same nucleus, installed or not
+    finished = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=environment)
+    return json.loads(finished.stdout.splitlines()[-1])
 
 
 def measure_rises(way: str, path: Path) -> list[float]:
