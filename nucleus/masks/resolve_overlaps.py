@@ -79,6 +79,9 @@ def label_image_from_scored(
         The label image, int32 (H, W), nuclei numbered 1..n from the highest score down, and how many masks at or above
         the threshold were dropped.
     """
-    masks = BoxMasks.from_coco(rles, height, width)
-    labels, _, dropped = label_image_from_box_masks(masks, scores, score_threshold=score_threshold, min_kept=min_kept)
+    chosen = [index for index, score in enumerate(scores) if score >= score_threshold]  # decoding is what takes long
+    masks = BoxMasks.from_coco([rles[index] for index in chosen], height, width)
+    labels, _, dropped = label_image_from_box_masks(
+        masks, [scores[index] for index in chosen], score_threshold=score_threshold, min_kept=min_kept
+    )
     return labels, dropped
