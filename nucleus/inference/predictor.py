@@ -236,12 +236,14 @@ def _named_dtype(precision: str, device: torch.device) -> torch.dtype:
 
 
 def _fast_dtype(name: str, device: torch.device) -> torch.dtype:
-    """SOLVER.AUTOCAST, but float32 on a CPU that has no instructions for it."""
-    if device.type == "cpu" and not (name == "bfloat16" and _cpu_has_bfloat16()):
-        return torch.float32
-    return PRECISIONS.get(name, torch.float32)
+    """SOLVER.AUTOCAST, but float32 where the device has no instructions for it."""
+    if name == "float16":
+        return torch.float32 if device.type == "cpu" else torch.float16
+    return torch.bfloat16 if name in ("bfloat16", "auto") and _has_bfloat16(device) else torch.float32
 
 
-def _cpu_has_bfloat16() -> bool:
-    supported = getattr(torch.cpu, "_is_avx512_bf16_supported", None)  # not in all versions of torch
-    return bool(supported and supported())
+def _has_bfloat16(device: torch.device) -> bool:
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    asked = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")  # of x86; without a public name in torch
+    return device.type == "cpu" and any(getattr(torch.cpu, name, lambda: False)() for name in asked)

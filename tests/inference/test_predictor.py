@@ -14,7 +14,7 @@ from torch import nn
 from nucleus.config import load_config
 from nucleus.data.mapper import NucleusMapper
 from nucleus.errors import InputError
-from nucleus.inference.predictor import Model, load_model
+from nucleus.inference.predictor import LowPrecision, Model, _has_bfloat16, load_model
 from nucleus.masks.mask_stack import box_masks_from_stack
 from nucleus.masks.resolve_overlaps import label_image_from_box_masks
 from nucleus.modeling.score_threshold import record_score_threshold
@@ -22,7 +22,7 @@ from nucleus.modeling.score_threshold import record_score_threshold
 CONFIG = Path(__file__).parents[2] / "configs" / "quick" / "mask_rcnn_lite0_FPN.yaml"
 OVERRIDES = [
     *("MODEL.META_ARCHITECTURE", "GeneralizedRCNN", "MODEL.TIMM.WEIGHTS", "", "MODEL.TIMM.NORM", "BN"),
-    *("INPUT.UPSCALE_SHORT_EDGE", "96", "TEST.DETECTIONS_PER_IMAGE", "60"),
+    *("INPUT.UPSCALE_SHORT_EDGE", "96", "TEST.DETECTIONS_PER_IMAGE", "60", "SOLVER.AUTOCAST", ""),
 ]
 
 
@@ -139,6 +139,16 @@ def test_precision(folder, image):
     assert found.label_image.shape == (64, 80)
     with pytest.raises(InputError, match="precision: expected float32, bfloat16 on cpu, found float16"):
         load_model(weights=folder / "model.pth", device="cpu", precision="float16")
+
+
+@pytest.mark.parametrize("name", ["", "auto", "bfloat16", "float16"])
+def test_the_precision_of_the_config_where_the_processor_has_it(folder, tmp_path, name):
+    config = tmp_path / "config.yaml"
+    config.write_text(load_config(CONFIG, [*OVERRIDES, "SOLVER.AUTOCAST", name]).dump())
+    backbone = load_model(weights=folder / "model.pth", config_file=config, device="cpu").network.backbone
+    lowers = isinstance(backbone, LowPrecision)
+    assert lowers == (name in ("auto", "bfloat16") and _has_bfloat16(torch.device("cpu")))
+    assert not lowers or backbone.dtype == torch.bfloat16
 
 
 def test_what_cannot_be_loaded(folder, tmp_path):
