@@ -12,10 +12,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-
-pytest.importorskip("starlette", reason='the page: pip install "nucleus[app]"')
-pytest.importorskip("uvicorn", reason='the page: pip install "nucleus[app]"')
-
 import torch
 from detectron2.modeling import build_model
 from torch import nn
@@ -86,6 +82,8 @@ class Server:
 
 @pytest.fixture(scope="session")
 def server(weights) -> Iterator[Server]:
+    pytest.importorskip("starlette", reason='the page: pip install "nucleus[app]"')
+    pytest.importorskip("uvicorn", reason='the page: pip install "nucleus[app]"')
     server = Server(weights)
     yield server
     server.process.terminate()

@@ -15,6 +15,11 @@ import numpy as np
 import pytest
 import tifffile
 from skimage.measure import regionprops
+
+pytest.importorskip("starlette", reason='the page: pip install "nucleus[app]" httpx')
+pytest.importorskip("uvicorn", reason='the page: pip install "nucleus[app]" httpx')
+pytest.importorskip("httpx", reason='the page: pip install "nucleus[app]" httpx')
+
 from starlette.testclient import TestClient
 
 from nucleus.app.limits import Limits

@@ -8,8 +8,13 @@ import socket
 import time
 from pathlib import Path
 
-import httpx
 import pytest
+
+pytest.importorskip("starlette", reason='the page: pip install "nucleus[app]" httpx')
+pytest.importorskip("uvicorn", reason='the page: pip install "nucleus[app]" httpx')
+pytest.importorskip("httpx", reason='the page: pip install "nucleus[app]" httpx')
+
+import httpx
 
 from nucleus.app import serve
 from nucleus.app.serve import listen
