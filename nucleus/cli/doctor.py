@@ -40,6 +40,7 @@ MODULES = {
     "pycocotools": "pycocotools.mask",
     "hotcoco": "hotcoco",
     "matplotlib": "matplotlib",
+    "Jinja2": "jinja2",
     "tqdm": "tqdm",
     "safetensors": "safetensors",
     "PyYAML": "yaml",
