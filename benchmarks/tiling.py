@@ -109,14 +109,16 @@ def cut_nuclei(labels: np.ndarray, grid: TileGrid) -> set[int]:
 
 def real_images(weights: Path, tile: int, most: int) -> dict[str, Any]:
     """Whole and tiled predictions of the real test images compared."""
-    import nucleus
-    from nucleus.data.catalog import load_records
+    from detectron2.data import DatasetCatalog
 
+    import nucleus
+    from nucleus.data.catalog import register_all
+
+    register_all()
     model = nucleus.load_model(weights=weights, device="cpu")
+    records = [one for one in DatasetCatalog.get("bbbc038_test") if max(one["height"], one["width"]) > tile]
     rows = []
-    for record in load_records("bbbc038_test"):
-        if max(record["height"], record["width"]) <= tile or len(rows) >= most:
-            continue
+    for record in records[:: -(-len(records) // most)]:
         with open_image(record["file_name"]) as source:
             grid = plan(source, model, tile)
             whole = segment(source, model, plan(source, model, max(source.shape)))
@@ -134,7 +136,8 @@ def real_images(weights: Path, tile: int, most: int) -> dict[str, Any]:
         "case": f"real images, tiles of {tile}", "images": len(rows), "tiles": int(table[:, 5].sum()),
         "nuclei whole": int(wholes.sum()), "nuclei tiled": int(tileds.sum()),
         "F1@0.9 pooled": round(2 * float(matched.sum()) / float(both.sum()), 4),
-        "F1@0.9 image mean": round(f1.mean(), 4), "F1@0.9 lowest": round(f1.min(), 4), "cut": int(table[:, 3].sum()), "straight in whole": int(table[:, 4].sum()),
+        "F1@0.9 image mean": round(f1.mean(), 4), "F1@0.9 lowest": round(f1.min(), 4),
+        "cut": int(table[:, 3].sum()), "straight in whole": int(table[:, 4].sum()),
         "larger than the margin": int(table[:, 6].sum()),
     }  # fmt: skip
 
@@ -282,7 +285,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--weights", type=Path, required=True, metavar="W")
     parser.add_argument("--tile", type=int, default=256, metavar="N", help="for the real images (default 256)")
-    parser.add_argument("--images", type=int, default=1000, metavar="N", help="real images at the most (default all)")
+    parser.add_argument(
+        "--images", type=int, default=1000, metavar="N", help="about how many real images (default all)"
+    )
     parser.add_argument(
         "--slide", type=int, default=4096, metavar="N", help="side in pixels, 0 for none (default 4096)"
     )

@@ -57,7 +57,8 @@ class DiskArray:
         return view
 
     def __setitem__(self, where: Any, values: Any) -> None:
-        self[where][...] = values
+        self[where]  # counts what is touched
+        self._pixels[where] = values
 
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> np.ndarray:
         return np.array(self[...], dtype=dtype)

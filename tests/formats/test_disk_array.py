@@ -26,8 +26,8 @@ def test_reads_and_writes_as_an_array(tmp_path, monkeypatch):
         expected[where][expected[where] == 0] = value
     np.testing.assert_array_equal(array[:], expected)
     np.testing.assert_array_equal(held, expected[10:12, 5:9])  # a view of an earlier mapping
-    array[3] = 7
-    expected[3] = 7
+    array[3] = array[4, 5] = 7
+    expected[3] = expected[4, 5] = 7
     np.testing.assert_array_equal(np.asarray(array), expected)
     assert (array.shape, array.ndim, array.dtype, int(array[3, 4])) == ((50, 30), 2, np.int32, 7)
     again = DiskArray(tmp_path / "file.raw", np.int32, (40, 30), offset=4 * 300)
