@@ -117,20 +117,24 @@ def after(way: str, raw: Instances, height: int, width: int) -> Result:
     return labels(found), rles(found)
 
 
+def as_input(cfg: CfgNode, image: Pixels) -> dict[str, torch.Tensor]:
+    """What GeneralizedRCNN takes."""
+    pixels = enlarge(to_rgb8(image), cfg.INPUT.UPSCALE_SHORT_EDGE)
+    pixels = pixels[..., ::-1] if cfg.INPUT.FORMAT == "BGR" else pixels
+    return {"image": torch.as_tensor(np.ascontiguousarray(pixels.transpose(2, 0, 1)).astype("float32"))}
+
+
 class StockModel:
     """GeneralizedRCNN on arrays, as Detectron2's DefaultPredictor runs it."""
 
     def __init__(self, cfg: CfgNode, network: nn.Module) -> None:
-        self.short_edge, self.bgr = cfg.INPUT.UPSCALE_SHORT_EDGE, cfg.INPUT.FORMAT == "BGR"
+        self.cfg = cfg
         self.network = network.eval()
 
     @torch.no_grad()
     def raw(self, image: Pixels) -> Instances:
         """Raw detections."""
-        pixels = enlarge(to_rgb8(image), self.short_edge)
-        pixels = pixels[..., ::-1] if self.bgr else pixels
-        tensor = torch.as_tensor(np.ascontiguousarray(pixels.transpose(2, 0, 1)).astype("float32"))
-        return self.network.inference([{"image": tensor}], do_postprocess=False)[0]
+        return self.network.inference([as_input(self.cfg, image)], do_postprocess=False)[0]
 
     def __call__(self, image: Pixels) -> Result:
         return after("stock", self.raw(image), *image.shape[:2])
@@ -278,19 +282,28 @@ def torchvision_row(ours: Model, images: Sequence[Pixels], rounds: int) -> dict[
     times = in_turn({"stock": theirs, "ours": lambda: [our_prediction(ours, image) for image in images]}, rounds)
     found = [len(ours.predict(image).detections) for image in images]
     return comparison(
-        "whole prediction, torchvision's maskrcnn_resnet50_fpn (stock: its masks alone) and ours with R50-FPN",
+        "whole prediction, torchvision's maskrcnn_resnet50_fpn (no RLE, no label image) and ours with R50-FPN",
         times["stock"], times["ours"], divisor=len(images), images=len(images),
         detections=[[len(masks) for masks in theirs()], found],
     )  # fmt: skip
 
 
-def random_weights(config_file: Path, folder: Path) -> Path:
-    """A file of random weights that give many detections."""
+@torch.no_grad()
+def random_weights(config_file: Path, folder: Path, image: Pixels) -> Path:
+    """A file of random weights that give many detections: norms get the statistics of an image, as training would."""
     torch.manual_seed(0)
-    network = build_model(load_config(config_file, STOCK))
+    norms = ["MODEL.TIMM.NORM", "BN", "MODEL.RESNETS.NORM", "BN"]
+    cfg = load_config(config_file, [*STOCK, *norms])
+    network = build_model(cfg)
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.momentum = None  # the mean over all that was seen
+    network.backbone.train()
+    network.backbone(network.preprocess_image([as_input(cfg, image)]).tensor)
     nn.init.normal_(network.roi_heads.mask_head.predictor.weight, std=1.0)
     path = folder / f"{config_file.stem}.pth"
-    torch.save({"model": network.state_dict()}, path)
+    state = {name: value for name, value in network.state_dict().items() if "num_batches" not in name}
+    torch.save({"model": state}, path)
     return path
 
 
@@ -320,7 +333,7 @@ def measure(args: argparse.Namespace, folder: Path) -> list[dict[str, Any]]:
         ),
         "test images": choose(records["test"], args.images),
     }
-    weights = args.weights or random_weights(args.config_file, folder)
+    weights = args.weights or random_weights(args.config_file, folder, sets["test images"][-1])
     stock = stock_model(args.config_file, weights)
     load = {"weights": weights, "config_file": args.config_file, "device": "cpu"}
     rows = []
@@ -333,9 +346,9 @@ def measure(args: argparse.Namespace, folder: Path) -> list[dict[str, Any]]:
         rows += [whole(name, stock, ours, images, args.rounds, precision) for name, images in sets.items()]
     if args.large:
         config = CONFIGS / "mask_rcnn_R50_FPN.yaml"
-        weights = random_weights(config, folder)
+        few, rounds = sets["test images"][-2:], max(1, args.rounds // 2)
+        weights = random_weights(config, folder, few[0])
         ours = load_model(weights=weights, config_file=config, device="cpu", precision="float32")
-        few, rounds = choose(every, 2), max(1, args.rounds // 2)
         rows.append(whole("R50-FPN with random weights", stock_model(config, weights), ours, few, rounds))
         rows.append(torchvision_row(ours, few, rounds))
     return [{**row, "weights": "trained" if args.weights else "random"} for row in rows]
