@@ -120,23 +120,23 @@ class BatchedRPN(RPN):
         """
         most, left = self.pre_nms_topk[self.training], self.post_nms_topk[self.training]
         limits = torch.tensor([(w, h, w, h) for h, w in image_sizes]).to(logits[0].device, non_blocking=True).float()
-        all_boxes, all_scores, all_sound, levels = [], [], [], []
-        for level, (own_anchors, own_logits, own_deltas) in enumerate(zip(anchors, logits, deltas, strict=True)):
+        all_boxes, all_scores, all_kept, finite = [], [], [], []
+        for own_anchors, own_logits, own_deltas in zip(anchors, logits, deltas, strict=True):
             scores, chosen = own_logits.topk(min(own_logits.shape[1], most), dim=1)
             picked = own_deltas.gather(1, chosen[..., None].expand(-1, -1, own_deltas.shape[2]))
             boxes = decode(self.box2box_transform, picked, own_anchors[chosen])
-            all_sound.append(boxes.isfinite().all(dim=2) & scores.isfinite())
-            all_boxes.append(torch.minimum(boxes.clamp(min=0), limits[:, None]))
+            sound = boxes.isfinite().all(dim=2) & scores.isfinite()
+            boxes = torch.minimum(boxes.clamp(min=0), limits[:, None])
+            valid = sound & ((boxes[..., 2:] - boxes[..., :2]) > self.min_box_size).all(dim=2)
+            all_boxes.append(boxes)
             all_scores.append(scores)
-            levels.append(torch.full_like(chosen, level))
-        boxes, scores, sound = torch.cat(all_boxes, 1), torch.cat(all_scores, 1), torch.cat(all_sound, 1)
-        valid = sound & ((boxes[..., 2:] - boxes[..., :2]) > self.min_box_size).all(dim=2)
-        group = torch.cat(levels, 1) + len(anchors) * torch.arange(len(boxes), device=boxes.device)[:, None]
-        kept = keep_best(boxes.flatten(0, 1), group.flatten(), valid.flatten(), self.nms_thresh).view(valid.shape)
+            all_kept.append(keep_best(boxes, valid, self.nms_thresh))
+            finite.append(sound.all())
+        boxes, scores, kept = torch.cat(all_boxes, 1), torch.cat(all_scores, 1), torch.cat(all_kept, 1)
         order = scores.float().masked_fill(~kept, -torch.inf).sort(dim=1, descending=True, stable=True).indices
         order = order[:, :left]
         boxes, scores = boxes.gather(1, order[..., None].expand(-1, -1, 4)), scores.gather(1, order)
-        *counts, all_finite = torch.cat([kept.sum(dim=1), sound.all()[None]]).tolist()
+        *counts, all_finite = torch.cat([kept.sum(dim=1), torch.stack(finite).all()[None]]).tolist()
         if self.training and not all_finite:
             raise FloatingPointError("Predicted boxes or scores contain Inf/NaN. Training has diverged.")
         return [

@@ -1,64 +1,41 @@
-"""Suppression by close pairs against torchvision's, set by set."""
+"""Both forms of suppression against torchvision's, set by set."""
 
 from __future__ import annotations
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from torchvision.ops import nms
 
-from nucleus.modeling.batched_nms import keep_best
+from nucleus.modeling.batched_nms import keep_best, keep_best_by_matrix
 
 
-def test_a_chain_by_hand():
+@pytest.mark.parametrize("suppress", [keep_best, keep_best_by_matrix])
+def test_a_chain_by_hand(suppress):
     """Each box overlaps the next by 3/5: the first drops the second, which then does not drop the third."""
-    boxes = torch.tensor([[0.0, 0.0, 4.0, 1.0], [1.0, 0.0, 5.0, 1.0], [2.0, 0.0, 6.0, 1.0], [3.0, 0.0, 7.0, 1.0]])
-    group, valid = torch.zeros(4, dtype=torch.int64), torch.ones(4, dtype=torch.bool)
-    assert keep_best(boxes, group, valid, 0.5).tolist() == [True, False, True, False]
-    assert keep_best(boxes, torch.tensor([0, 1, 0, 1]), valid, 0.5).tolist() == [True, True, True, True]
-    valid[0] = False
-    assert keep_best(boxes, group, valid, 0.5).tolist() == [False, True, False, True]
-    assert keep_best(boxes, group, valid, 0.7).tolist() == [False, True, True, True]
+    boxes = torch.tensor([[[0.0, 0.0, 4.0, 1.0], [1.0, 0.0, 5.0, 1.0], [2.0, 0.0, 6.0, 1.0], [3.0, 0.0, 7.0, 1.0]]])
+    valid = torch.ones(1, 4, dtype=torch.bool)
+    assert suppress(boxes, valid, 0.5).tolist() == [[True, False, True, False]]
+    valid[0, 0] = False
+    assert suppress(boxes, valid, 0.5).tolist() == [[False, True, False, True]]
+    assert suppress(boxes, valid, 0.7).tolist() == [[False, True, True, True]]
 
 
-def test_no_boxes():
-    none = torch.zeros(0, dtype=torch.int64)
-    assert keep_best(torch.zeros(0, 4), none, none.bool(), 0.5).shape == (0,)
-    assert not keep_best(torch.zeros(3, 4), torch.zeros(3, dtype=torch.int64), torch.zeros(3).bool(), 0.5).any()
-
-
-def by_torchvision(boxes, group, valid, threshold):
-    keep = torch.zeros_like(valid)
-    for number in group.unique():
-        which = ((group == number) & valid).nonzero()[:, 0]
-        keep[which[nms(boxes[which], torch.linspace(1, 0, len(which)), threshold)]] = True
-    return keep
-
-
-coordinate = st.integers(0, 40).map(float) | st.floats(0, 40, width=32)
-box = st.tuples(coordinate, coordinate, st.integers(0, 20), st.integers(1, 20)).map(
-    lambda b: [b[0], b[1], b[0] + b[2], b[1] + b[3]]
-)
-
-
-@given(st.lists(st.tuples(box, st.integers(0, 2), st.booleans()), max_size=40), st.sampled_from([0.0, 0.3, 0.7, 1.0]))
-def test_any_boxes_are_kept_as_by_torchvision(entries, threshold):
-    """Equal boxes, empty ones, boxes of several sets mixed, IoUs on the threshold."""
-    boxes = torch.tensor([entry[0] for entry in entries], dtype=torch.float32).reshape(-1, 4)
-    group = torch.tensor([entry[1] for entry in entries], dtype=torch.int64)
-    valid = torch.tensor([entry[2] for entry in entries], dtype=torch.bool)
-    found = keep_best(boxes, group, valid, threshold)
-    assert torch.equal(found, by_torchvision(boxes, group, valid, threshold))
+@pytest.mark.parametrize("suppress", [keep_best, keep_best_by_matrix])
+def test_no_boxes(suppress):
+    assert suppress(torch.zeros(2, 0, 4), torch.zeros(2, 0, dtype=torch.bool), 0.5).shape == (2, 0)
+    assert not suppress(torch.zeros(2, 3, 4), torch.zeros(2, 3, dtype=torch.bool), 0.5).any()
 
 
 @pytest.mark.parametrize("threshold", [0.3, 0.7])
-def test_proposals_of_a_level_are_kept_as_by_torchvision(threshold):
+def test_random_boxes_as_torchvision(threshold):
     generator = torch.Generator().manual_seed(0)
-    side = 5 + torch.rand(2000, 2, generator=generator) * 25
-    low = torch.rand(2000, 2, generator=generator) * 120
-    boxes, group = torch.cat([low, low + side], dim=1), torch.randint(0, 3, (2000,), generator=generator)
-    valid = torch.rand(2000, generator=generator) > 0.1
-    found = keep_best(boxes, group, valid, threshold)
-    assert torch.equal(found, by_torchvision(boxes, group, valid, threshold))
-    assert 100 < found.sum() < valid.sum()
+    centre, side = torch.rand(3, 400, 2, generator=generator) * 60, 5 + torch.rand(3, 400, 2, generator=generator) * 25
+    boxes = torch.cat([centre - side / 2, centre + side / 2], dim=2)
+    valid = torch.rand(3, 400, generator=generator) > 0.1
+    by_loop, by_matrix = keep_best(boxes, valid, threshold), keep_best_by_matrix(boxes, valid, threshold)
+    for own, ok, one, other in zip(boxes, valid, by_loop, by_matrix, strict=True):
+        which = ok.nonzero()[:, 0]
+        expected = which[nms(own[which], torch.linspace(1, 0, len(which)), threshold)].sort().values
+        assert 0 < len(expected) < len(which)
+        assert torch.equal(one.nonzero()[:, 0], expected)
+        assert torch.equal(other.nonzero()[:, 0], expected)
