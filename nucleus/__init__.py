@@ -2,7 +2,7 @@
 
     import nucleus
 
-    model = nucleus.load_model(weights="output/quick/model_final.pth")
+    model = nucleus.load_model("lite")  # or load_model(weights="output/quick/model_final.pth")
     prediction = model.predict(image)  # (H, W) or (H, W, 3)
     prediction.label_image, prediction.scores, prediction.boxes
 

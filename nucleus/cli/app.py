@@ -1,5 +1,6 @@
 """Open a page in the browser: drop an image, see its nuclei, move the threshold, download files.
 
+  nucleus app
   nucleus app --weights output/quick/model_final.pth
 
 The page is at http://127.0.0.1:7860 and reached from this machine alone; images stay on it. From another machine, use
@@ -10,8 +11,8 @@ from __future__ import annotations
 
 import argparse
 from importlib.util import find_spec
-from pathlib import Path
 
+from nucleus.cli.model_choice import add_model_arguments
 from nucleus.errors import InputError
 
 PACKAGES = ("starlette", "uvicorn")
@@ -19,8 +20,7 @@ PACKAGES = ("starlette", "uvicorn")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
-    parser.add_argument("--weights", type=Path, required=True, metavar="W", help="trained model: .pth or .safetensors")
-    parser.add_argument("--config-file", type=Path, metavar="F", help="its config (default: config.yaml beside it)")
+    add_model_arguments(parser)
     parser.add_argument("--device", metavar="D", help="cpu, cuda or cuda:N (default: the config's, or cpu)")
     parser.add_argument(
         "--host", default="127.0.0.1", help="to listen on (default %(default)s: reached from this machine alone)"
@@ -47,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
     with listen(args.host, args.port) as listener:  # before the model, which takes seconds
         from nucleus.inference.predictor import load_model
 
-        model = load_model(weights=args.weights, config_file=args.config_file, device=args.device)
+        model = load_model(args.model, weights=args.weights, config_file=args.config_file, device=args.device)
         serve(model, limits, listener, args.host, ready=_say)
     return 0
 

@@ -20,6 +20,7 @@ COMMANDS = {
     "compare": "is one result better than another",
     "predict": "images to nuclei, for the program you use",
     "app": "a page in the browser: drop an image, see its nuclei",
+    "zoo": "models that ship or can be fetched, with their scores",
     "doctor": "what is installed, and what would fail",
 }
 BAD_INPUT = 2  # the exit code for input that the user can mend, as argparse uses it

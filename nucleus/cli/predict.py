@@ -1,7 +1,10 @@
 """Find the nuclei of your images and write them for the program you use.
 
+  nucleus predict images/ --output nuclei/
+  nucleus predict slide.ome.tif --output nuclei/ --format labels,geojson,measurements
   nucleus predict images/ --output nuclei/ --weights output/quick/model_final.pth
-  nucleus predict slide.ome.tif --output nuclei/ --weights ... --format labels,geojson,measurements
+
+The model is one that `nucleus zoo` lists, or one of your own.
 
 INPUT is an image, a folder of images (with the folders below it) or several of them: PNG, JPEG, TIFF, OME-TIFF and
 slides of 8 or 16 bit or floating point, grey or RGB, and OME-Zarr. Large images are worked on tile by tile. A file that
@@ -17,10 +20,12 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nucleus.cli.model_choice import add_model_arguments
 from nucleus.cli.third_parties import silence_third_parties
 from nucleus.errors import InputError
 from nucleus.inference.exports import DEFAULT, FORMATS, formats_named
 from nucleus.inference.image_files import ImageFile, find_images
+from nucleus.zoo.files import choose_files, sha256_of
 
 if TYPE_CHECKING:
     from nucleus.inference.predict_files import Done, Report
@@ -33,8 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
     parser.add_argument("inputs", nargs="+", type=Path, metavar="INPUT", help="images and folders of images")
     parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder to write into")
-    parser.add_argument("--weights", type=Path, required=True, metavar="W", help="trained model: .pth or .safetensors")
-    parser.add_argument("--config-file", type=Path, metavar="F", help="its config (default: config.yaml beside it)")
+    add_model_arguments(parser)
     parser.add_argument(
         "--format", default=",".join(DEFAULT), metavar="F,F", help=f"any of {', '.join(FORMATS)} (default: %(default)s)"
     )
@@ -56,21 +60,19 @@ def run(args: argparse.Namespace) -> int:
     """Predict, write, and print a line on what was done."""
     formats = formats_named(args.format)
     images = find_images(args.inputs, leave_out=args.output)
-    config = args.config_file or args.weights.parent / "config.yaml"
-    for file, what in ((args.weights, "a trained checkpoint"), (config, "the config that it was trained with")):
-        if not file.is_file():
-            raise InputError(file, expected=what, found="nothing there")
-
+    files = choose_files(args.model, args.weights, args.config_file)
+    if "://" in files.weights:
+        raise InputError(files.weights, expected="a file", found="an address", remedy="Fetch it first.")
     silence_third_parties()
     from nucleus.config import load_config  # torch takes seconds to import
     from nucleus.inference.predict_files import Output, Reading, predict_files
     from nucleus.inference.predictor import load_model
 
     reading = Reading(args.channel, args.page, args.series, args.level)
-    model = load_model(weights=args.weights, config_file=config, device=args.device, threshold=args.threshold)
+    model = load_model(weights=files.weights, config_file=files.config, device=args.device, threshold=args.threshold)
     settings = {
-        "weights": _sha256(args.weights),
-        "config": hashlib.sha256(load_config(config).dump().encode()).hexdigest(),
+        "weights": sha256_of(files.weights),
+        "config": hashlib.sha256(load_config(files.config).dump().encode()).hexdigest(),
         "threshold": model.threshold,
         "tile": args.tile,
         "channel": reading.channels,
@@ -182,11 +184,3 @@ def _count(text: str) -> int:
 
 def _channels(text: str) -> tuple[int | str, ...]:
     return tuple(int(one) if one.isdigit() else one for one in text.split(","))
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()

@@ -3,9 +3,12 @@
   nucleus train --config-file configs/quick/mask_rcnn_lite0_FPN.yaml OUTPUT_DIR output/quick
   nucleus train --config-file ... --resume                      go on from the last checkpoint in OUTPUT_DIR
   nucleus train --config-file ... --eval-only MODEL.WEIGHTS output/quick/model_best.pth
+  nucleus train --config-file nucleus://lite --eval-only DATASETS.TEST "('bbbc038_test',)"
+  nucleus train --config-file nucleus://lite DATASETS.TRAIN "('my_train',)" OUTPUT_DIR output/mine      fine-tuning
   nucleus train --config-file ... --num-gpus 0 --num-processes 2         two processes on the CPU
   torchrun --nproc-per-node 8 tools/train_net.py --config-file ...       one process a GPU
 
+nucleus://NAME is the config, and as MODEL.WEIGHTS the weights, of a model that `nucleus zoo` lists.
 IMS_PER_BATCH is the batch of all processes together. OUTPUT_DIR holds run.json: what ran, on what, with what scores.
 What follows the flags is KEY VALUE pairs over the config; see nucleus/config.py for nucleus's own keys.
 """
@@ -14,10 +17,13 @@ from __future__ import annotations
 
 import argparse
 
+from nucleus.zoo.files import config_file
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Detectron2's flags."""
-    parser.add_argument("--config-file", required=True, metavar="FILE", help="a YAML file, such as those in configs/")
+    parser.add_argument("--config-file", required=True, metavar="FILE", help="a YAML file, such as those in configs/, "
+                        "or nucleus://NAME")  # fmt: skip
     parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint in OUTPUT_DIR")
     parser.add_argument("--eval-only", action="store_true", help="evaluate MODEL.WEIGHTS on DATASETS.TEST")
     parser.add_argument("--choose-threshold", action="store_true", help="with --eval-only: choose the score threshold "
@@ -32,6 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Train or evaluate; returns 0, or what a process of several ended with."""
+    args.config_file = config_file(args.config_file)
     from nucleus.engine.run import launch_run  # torch only when needed
 
     return launch_run(args)

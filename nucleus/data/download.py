@@ -84,7 +84,8 @@ def fetch(url: str, path: Path, file: RemoteFile, report: Callable[[int], object
         report: told the number of bytes that came, each time some did.
 
     Raises:
-        InputError: the address does not answer, answers with an error, or gives another size or SHA-256 than known.
+        InputError: the address does not answer, answers with an error, or gives another size or SHA-256 than known; of
+            a file that is larger than known no more is kept.
         OSError: the disk is full or not writable.
     """
     part = path.with_name(f"{path.name}.part")
@@ -92,7 +93,7 @@ def fetch(url: str, path: Path, file: RemoteFile, report: Callable[[int], object
     while True:
         before = part.stat().st_size if part.exists() else 0
         try:
-            if _fetch_rest(url, part, report):
+            if _fetch_rest(url, part, report, file.size):
                 break
             reason = "the connection was cut"
         except urllib.error.HTTPError as error:
@@ -115,7 +116,7 @@ def fetch(url: str, path: Path, file: RemoteFile, report: Callable[[int], object
     _version_of(part).unlink(missing_ok=True)
 
 
-def _fetch_rest(url: str, part: Path, report: Callable[[int], object]) -> bool:
+def _fetch_rest(url: str, part: Path, report: Callable[[int], object], limit: int | None) -> bool:
     """Append what is missing of a file to `part`; False if the connection ended before the announced end."""
     done = part.stat().st_size if part.exists() else 0
     version = _version_of(part).read_text() if _version_of(part).exists() else ""
@@ -139,11 +140,15 @@ def _fetch_rest(url: str, part: Path, report: Callable[[int], object]) -> bool:
         _version_of(part).write_text(_validator(answer.headers))
         if resumed:
             report(done)
-        came = 0
+        came, kept = 0, done if resumed else 0
         with part.open("ab" if resumed else "wb") as file:
             while chunk := answer.read(CHUNK):
-                file.write(chunk)
                 came += len(chunk)
+                if limit is not None and kept + came > limit:
+                    part.unlink()
+                    raise InputError(url, expected=f"{limit} bytes", found="a larger file",
+                                     remedy="Check the address, or fetch it again later.")  # fmt: skip
+                file.write(chunk)
                 report(len(chunk))
     return length is None or came == int(length)
 

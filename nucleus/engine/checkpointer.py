@@ -11,6 +11,10 @@ from detectron2.checkpoint import DetectionCheckpointer
 
 from nucleus.errors import InputError
 from nucleus.formats.atomic import atomic_write
+from nucleus.modeling.array_pickle import read_arrays
+from nucleus.modeling.from_torchvision import from_torchvision, is_torchvision
+from nucleus.modeling.pretrained import read_weights
+from nucleus.zoo.files import weights_file
 
 logger = logging.getLogger(__name__)
 
@@ -57,7 +61,7 @@ class NucleusCheckpointer(DetectionCheckpointer):
         if self.save_dir and self.save_to_disk:
             for leftover in Path(self.save_dir).glob(".*.tmp.pth"):  # of a kill while saving
                 leftover.unlink()
-        source = self.get_checkpoint_file() if resuming else path
+        source = self.get_checkpoint_file() if resuming else weights_file(path)
         if source and "://" not in source and not Path(source).is_file():
             where = Path(self.save_dir) / LAST if resuming else "MODEL.WEIGHTS"
             raise InputError(
@@ -67,6 +71,22 @@ class NucleusCheckpointer(DetectionCheckpointer):
                 remedy=f"Write the name of a .pth file that is there into {where}." if resuming else "",
             )
         return self.load(source) if resuming else self.load(source, checkpointables=[])
+
+    def _load_file(self, filename: str) -> dict[str, Any]:
+        """As Detectron2's, and .safetensors files and torchvision's checkpoints; of a .pkl nothing but arrays."""
+        if filename.endswith(".safetensors"):
+            return {"model": read_weights(filename)}
+        if filename.endswith(".pkl"):
+            content = read_arrays(filename)
+            if "model" in content and "__author__" in content:
+                return content  # as Detectron2's model zoo writes them
+            blobs = content.get("blobs", content)  # of Caffe2
+            kept = {name: value for name, value in blobs.items() if not name.endswith("_momentum")}
+            return {"model": kept, "__author__": "Caffe2", "matching_heuristics": True}
+        loaded = super()._load_file(filename)
+        if is_torchvision(loaded["model"]):
+            loaded["model"] = from_torchvision(loaded["model"], self.model, filename)
+        return loaded
 
     def _torch_load(self, path: str) -> dict[str, Any]:
         try:

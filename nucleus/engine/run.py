@@ -18,9 +18,11 @@ from nucleus.data.catalog import register_all
 from nucleus.engine.manifest import run_manifest
 from nucleus.engine.processes import start_processes
 from nucleus.engine.score_threshold import first_threshold
-from nucleus.engine.trainer import NucleusTrainer, load_trained_weights
+from nucleus.engine.trainer import NucleusTrainer
 from nucleus.errors import InputError
+from nucleus.inference.weights import load_trained_weights
 from nucleus.modeling.score_threshold import read_score_threshold, record_score_threshold
+from nucleus.zoo.files import SCHEME, weights_file
 
 logger = logging.getLogger(__name__)
 
@@ -43,9 +45,9 @@ def run_process(args: argparse.Namespace) -> dict[str, Any]:
     cfg = setup(args)
     if args.eval_only:
         model = NucleusTrainer.build_model(cfg)
-        load_trained_weights(model, cfg)
+        load_trained_weights(model, cfg.MODEL.WEIGHTS)
         with run_manifest(cfg) as entry:
-            recorded = None if args.choose_threshold else read_score_threshold(cfg.MODEL.WEIGHTS)
+            recorded = None if args.choose_threshold else read_score_threshold(weights_file(cfg.MODEL.WEIGHTS))
             entry["scores"] = NucleusTrainer.test(cfg, model, recorded)
             if args.choose_threshold and comm.is_main_process():
                 record_threshold(cfg, entry["scores"])
@@ -63,12 +65,16 @@ def check_choice(args: argparse.Namespace, cfg: CfgNode) -> None:
     """Refuse a choice of the score threshold that could not be made.
 
     Raises:
-        InputError: --choose-threshold without --eval-only, with TEST.SCORE_THRESHOLD set, or on a test set.
+        InputError: --choose-threshold without --eval-only, with TEST.SCORE_THRESHOLD set, on a test set, or for a model
+            of the zoo.
     """
     if not args.choose_threshold:
         return
     if not args.eval_only:
         raise InputError("--choose-threshold", expected="--eval-only beside it", found="training, which always chooses")
+    if cfg.MODEL.WEIGHTS.startswith(SCHEME):
+        raise InputError("--choose-threshold", expected="weights of your own, to record it with",
+                         found=cfg.MODEL.WEIGHTS, remedy="Set TEST.SCORE_THRESHOLD instead.")  # fmt: skip
     if first_threshold(cfg) is not None:
         raise InputError(
             "--choose-threshold",

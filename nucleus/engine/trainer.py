@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from detectron2.checkpoint import DetectionCheckpointer
 from detectron2.config import CfgNode
 from detectron2.engine import DefaultTrainer, HookBase, create_ddp_model, hooks
 from detectron2.engine.train_loop import TrainerBase
@@ -34,7 +33,6 @@ from nucleus.engine.training_step import TrainingStep, autocast_dtype
 from nucleus.engine.validation_loss import build_validation_loss
 from nucleus.errors import InputError
 from nucleus.evaluation.evaluator import NucleusEvaluator
-from nucleus.modeling.pretrained import read_weights
 from nucleus.modeling.score_threshold import DEFAULT, KEY
 
 logger = logging.getLogger(__name__)
@@ -251,37 +249,6 @@ class NucleusTrainer(DefaultTrainer):
                 expected="WarmupCosineLR, WarmupMultiStepLR or WarmupStepWithFixedGammaLR, with steps that fit",
                 found=f"{cfg.SOLVER.LR_SCHEDULER_NAME}: {error}",
             ) from error
-
-
-def load_trained_weights(model: nn.Module, cfg: CfgNode) -> None:
-    """Load MODEL.WEIGHTS for evaluation or prediction; the averaged weights where the checkpoint holds them.
-
-    Raises:
-        InputError: MODEL.WEIGHTS names no file, or one that is broken, or that is of another model.
-    """
-    path = cfg.MODEL.WEIGHTS
-    if not path:
-        raise InputError(
-            "MODEL.WEIGHTS",
-            expected="a trained checkpoint",
-            found="nothing",
-            remedy="Add MODEL.WEIGHTS PATH to the command.",
-        )
-    if "://" not in path and not Path(path).is_file():
-        raise InputError(path, expected="a trained checkpoint", found="nothing there")
-    if Path(path).suffix not in (".pth", ".pt", ".safetensors"):
-        DetectionCheckpointer(model).load(path)  # Detectron2's model zoo
-        return
-    try:
-        model.load_state_dict(read_weights(path))
-    except RuntimeError as error:
-        raise InputError(
-            path,
-            expected="weights of the model that the config describes",
-            found=" ".join(str(error).split())[:300],
-            remedy="Give the config that the checkpoint was trained with (config.yaml beside it).",
-        ) from error
-    logger.info("%s loaded", path)
 
 
 def _check(cfg: CfgNode) -> None:

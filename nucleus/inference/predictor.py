@@ -23,6 +23,7 @@ from nucleus.inference.prediction import Prediction
 from nucleus.inference.weights import FILES, load_trained_weights
 from nucleus.modeling.nucleus_rcnn import NucleusRCNN
 from nucleus.modeling.score_threshold import DEFAULT, read_score_threshold
+from nucleus.zoo.files import choose_files
 
 __all__ = ["Model", "load_model"]
 
@@ -139,8 +140,9 @@ class LowPrecision(nn.Module):
 
 
 def load_model(
+    name: str | None = None,
     *,
-    weights: str | Path,
+    weights: str | Path | None = None,
     config_file: str | Path | None = None,
     device: str | None = None,
     threshold: float | None = None,
@@ -149,8 +151,10 @@ def load_model(
     """Load a trained model for prediction.
 
     Args:
-        weights: a checkpoint (.pth, .pt, .safetensors); the averaged weights where it holds them.
-        config_file: that it was trained with; None for config.yaml beside the weights, which every training writes.
+        name: of a model of the zoo (`nucleus zoo` lists them), such as "lite", which is also what comes without any
+            argument.
+        weights: in its place a checkpoint (.pth, .pt, .safetensors); the averaged weights where it holds them.
+        config_file: that the checkpoint was trained with; None for config.yaml beside it, which every training writes.
         device: "cpu", "cuda", "cuda:1"; None for MODEL.DEVICE, or the CPU where there is no GPU.
         threshold: lowest score, in [0, 1], of a nucleus; None for TEST.SCORE_THRESHOLD where that is set, else for the
             one recorded with the weights, else 0.5.
@@ -159,11 +163,12 @@ def load_model(
             where the device is fast with it, else float32.
 
     Raises:
-        InputError: a file is missing or broken, config and weights do not fit, the model gives no masks, there is no
-            such device, or the threshold is not in [0, 1].
+        InputError: there is no model of this name, a file is missing or broken, config and weights do not fit, the
+            model gives no masks, there is no such device, or the threshold is not in [0, 1].
     """
-    path = str(weights)
-    cfg = _config(path, config_file)
+    files = choose_files(name, weights, config_file)
+    path = files.weights
+    cfg = _config(path, files.config)
     on = _device(cfg.MODEL.DEVICE if device is None else device, asked=device is not None)
     cfg.MODEL.DEVICE = str(on)
     layout = torch.channels_last if cfg.MODEL.CHANNELS_LAST else torch.contiguous_format
@@ -187,12 +192,7 @@ def load_model(
     )
 
 
-def _config(weights: str, config_file: str | Path | None) -> CfgNode:
-    if config_file is None:
-        config_file = Path(weights).parent / "config.yaml"
-        if not config_file.is_file():
-            raise InputError(config_file, expected="the config that the weights were trained with",
-                             found="nothing there", remedy="Name the config file.")  # fmt: skip
+def _config(weights: str, config_file: Path) -> CfgNode:
     cfg = load_config(config_file)
     if cfg.MODEL.META_ARCHITECTURE == "GeneralizedRCNN":  # the same network and parameters
         cfg.MODEL.META_ARCHITECTURE = "NucleusRCNN"

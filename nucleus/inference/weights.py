@@ -10,6 +10,7 @@ from torch import nn
 
 from nucleus.errors import InputError
 from nucleus.modeling.pretrained import read_weights
+from nucleus.zoo.files import weights_file
 
 FILES = (".pth", ".pt", ".safetensors")
 logger = logging.getLogger(__name__)
@@ -20,15 +21,16 @@ def load_trained_weights(model: nn.Module, path: str) -> None:
 
     Args:
         model: that the weights were trained with, in this class or in GeneralizedRCNN.
-        path: .pth, .pt or .safetensors, all of whose tensors must fit; or what Detectron2's checkpointer takes (its
-            model zoo), where those that fit are loaded.
+        path: .pth, .pt, .safetensors or nucleus://NAME, all of whose tensors must fit; or what Detectron2's
+            checkpointer takes (its model zoo), where those that fit are loaded. Half precision becomes the model's.
 
     Raises:
-        InputError: there is no such file, or it is broken, or of another model.
+        InputError: there is no such file or model, or it is broken, or of another model.
     """
     if not path:
         raise InputError("MODEL.WEIGHTS", expected="a trained checkpoint", found="nothing",
                          remedy="Add MODEL.WEIGHTS PATH to the command.")  # fmt: skip
+    path = weights_file(path)
     if "://" not in path and not Path(path).is_file():
         raise InputError(path, expected="a trained checkpoint", found="nothing there")
     if Path(path).suffix not in FILES:

@@ -156,7 +156,7 @@ def test_arguments_are_checked_before_torch_is_imported(tmp_path, weights):
         ({"input": str(tmp_path)}, "names that differ in more than their ending"),
         ({"--format": "labels,cake"}, "--format: expected some of labels,"),
         ({"--weights": "no.pth"}, "no.pth: expected a trained checkpoint, found nothing there"),
-        ({"--config-file": "no.yaml"}, "no.yaml: expected the config that it was trained with"),
+        ({"--config-file": "no.yaml"}, "no.yaml: expected the config that the weights were trained with"),
         ({"--tile": "100"}, "expected auto, or 256 or more pixels, found 100"),
         ({"--threshold": "half"}, "expected a score from 0 to 1, found half"),
         ({"--batch": "0"}, "expected 1 or more, found 0"),

@@ -8,8 +8,9 @@ from torch import nn
 
 from nucleus.config import load_config
 from nucleus.data.catalog import register
-from nucleus.engine.trainer import NucleusTrainer, load_trained_weights
+from nucleus.engine.trainer import NucleusTrainer
 from nucleus.errors import InputError
+from nucleus.inference.weights import load_trained_weights
 from nucleus.modeling.score_threshold import read_threshold_record
 
 QUICK = "configs/quick/mask_rcnn_lite0_FPN.yaml"
@@ -144,7 +145,7 @@ def test_the_averaged_weights_are_what_is_loaded(cfg, tmp_path):
     averaged = {f"module.{key}": value + 1 if value.is_floating_point() else value for key, value in plain.items()}
     torch.save({"model": plain, "ema": averaged | {"n_averaged": torch.tensor(3)}}, tmp_path / "both.pth")
     cfg.MODEL.WEIGHTS = str(tmp_path / "both.pth")
-    load_trained_weights(model, cfg)
+    load_trained_weights(model, cfg.MODEL.WEIGHTS)
     key = "roi_heads.box_predictor.cls_score.bias"
     assert torch.equal(model.state_dict()[key], averaged[f"module.{key}"])
 
@@ -153,14 +154,14 @@ def test_weights_that_are_missing_are_an_error(cfg, tmp_path):
     model = nn.Linear(1, 1)
     cfg.MODEL.WEIGHTS = ""
     with pytest.raises(InputError, match=r"MODEL\.WEIGHTS"):
-        load_trained_weights(model, cfg)
+        load_trained_weights(model, cfg.MODEL.WEIGHTS)
     cfg.MODEL.WEIGHTS = str(tmp_path / "nothing.pth")
     with pytest.raises(InputError, match=r"nothing\.pth"):
-        load_trained_weights(model, cfg)
+        load_trained_weights(model, cfg.MODEL.WEIGHTS)
 
 
 def test_weights_of_another_model_are_an_error(cfg, tmp_path):
     torch.save({"model": {"a": torch.ones(1)}}, tmp_path / "other.pth")
     cfg.MODEL.WEIGHTS = str(tmp_path / "other.pth")
     with pytest.raises(InputError, match=r"other\.pth.*config"):
-        load_trained_weights(nn.Linear(1, 1), cfg)
+        load_trained_weights(nn.Linear(1, 1), cfg.MODEL.WEIGHTS)

@@ -152,6 +152,7 @@ def test_the_precision_of_the_config_where_the_processor_has_it(folder, tmp_path
 
 
 def test_what_cannot_be_loaded(folder, tmp_path):
+    (tmp_path / "model.pth").touch()
     with pytest.raises(InputError, match=r"config.yaml: expected the config that the weights were trained with"):
         load_model(weights=tmp_path / "model.pth")
     with pytest.raises(InputError, match=r"no.pth: expected a trained checkpoint, found nothing there"):
