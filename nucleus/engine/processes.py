@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import NoReturn
 
 import torch
 import torch.distributed as dist
@@ -31,14 +33,15 @@ def start_processes(run: Callable[[argparse.Namespace], object], args: argparse.
         args: num_gpus (None: 1 where there is one), num_processes, num_machines, machine_rank, dist_url.
 
     Returns:
-        Exit code: 0, or what the first process that failed ended with.
+        Exit code: 0, or what the first process that failed ended with. A process that torchrun has started ends here.
 
     Raises:
         InputError: from `run`, where there is one process.
     """
     if "RANK" in os.environ and "WORLD_SIZE" in os.environ:
         with joined_group(on_gpu=args.num_gpus != 0 and torch.cuda.is_available()):
-            return _run(run, args)
+            code = _run(run, args)
+        _end(code)
     gpus = min(torch.cuda.device_count(), 1) if args.num_gpus is None else args.num_gpus
     if gpus > torch.cuda.device_count():
         raise InputError("--num-gpus", expected=f"at most {torch.cuda.device_count()}, as there are", found=str(gpus))
@@ -79,7 +82,17 @@ def _run(run: Callable[[argparse.Namespace], object], args: argparse.Namespace) 
         run(args)
     except InputError as error:
         print(f"nucleus train, process {comm.get_rank()}: {error}", file=sys.stderr, flush=True)
-        sys.stdout.flush()
-        # Past all clean-up, which could wait for processes that are no longer there.
-        os._exit(BAD_INPUT)
+        _end(BAD_INPUT)
     return 0
+
+
+def _end(code: int) -> NoReturn:
+    """End one of several processes past the interpreter's clean-up, as multiprocessing ends those that it starts.
+
+    The clean-up could wait for processes that are no longer there; and threads of gloo that then give back tensors end
+    the process by SIGABRT, once in some dozen runs (https://github.com/pytorch/pytorch/pull/179291).
+    """
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)

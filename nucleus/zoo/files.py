@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nucleus.errors import InputError
-from nucleus.zoo.manifest import CONFIG, DEFAULT, ZooModel, find_model, models_folder
+from nucleus.zoo.manifest import CONFIG, DEFAULT, find_model, models_folder
+from nucleus.zoo.zoo_model import ZooModel
 
 SCHEME = "nucleus://"
 BLOCK = 1 << 20  # bytes

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from nucleus.zoo.files import cached_file
-from nucleus.zoo.manifest import CONFIG, OVERALL, Evaluation, Group, Score, ZooModel
+from nucleus.zoo.manifest import CONFIG
+from nucleus.zoo.zoo_model import OVERALL, Evaluation, Group, Score, ZooModel
 
 NONE = """No model ships with this version yet. Train one (nucleus train), and give its weights to the commands:
   nucleus predict images/ --output nuclei/ --weights output/quick/model_final.pth"""
