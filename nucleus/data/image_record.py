@@ -7,7 +7,8 @@ from typing import Any
 
 import cv2
 import numpy as np
-from pycocotools import mask as coco_mask
+
+from nucleus.masks.rle import rle_from_counts
 
 
 @dataclass(frozen=True)
@@ -85,8 +86,7 @@ def counts_from_edges(edges: np.ndarray, height: int, width: int) -> str:
     counts = (bounds[1:] - bounds[:-1]).tolist()
     if counts[-1] == 0:  # no background after the last run
         counts.pop()
-    rle = coco_mask.frPyObjects({"size": [height, width], "counts": counts}, height, width)
-    return rle["counts"].decode("ascii")
+    return str(rle_from_counts(counts, height, width)["counts"])
 
 
 def coco_image(record: ImageRecord, number: int) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from pycocotools import mask as coco_mask
 from nucleus.errors import InputError
 from nucleus.formats.atomic import atomic_write
 from nucleus.masks.nuclei import in_batches, iterate_nuclei
-from nucleus.masks.rle import Rle, runs_from_coco
+from nucleus.masks.rle import ROOM, Rle, decode_coco, rle_from_runs, runs_from_coco
 
 NUCLEUS = {"id": 1, "name": "nucleus"}
 KEYS = {
@@ -26,6 +26,10 @@ KEYS = {
     "annotations": ("id", "image_id", "category_id", "segmentation"),
     "categories": ("id", "name"),
 }
+TEXT = ("name", "file_name")
+SIDES = ("height", "width")
+MOST_PIXELS = 1 << 28  # of an image whose size only the file declares, 16,384 x 16,384: 1 GiB as a label image
+MOST_OUTLINE = 10_000_000  # pixels around all polygons of a mask: about 1 GB while they are drawn
 
 
 def write_coco(
@@ -117,16 +121,18 @@ def read_coco(path: str | Path) -> dict[str, Any]:
         The file's content: "images", "annotations", "categories" and "info" (empty if absent).
 
     Raises:
-        InputError: the file is missing, is no JSON, lacks a key, repeats an id, or has an annotation of an image or
-            a category that is not there.
+        InputError: the file is missing, is no JSON, lacks a key or has another kind of value for it, declares an image
+            of more than 268,435,456 pixels, repeats an id, or has an annotation of an image or a category that is not
+            there.
     """
     path = Path(path)
     try:
         coco = json.loads(path.read_bytes())
     except OSError as error:
         raise InputError(path, expected="a COCO file", found=error.strerror or str(error)) from error
-    except ValueError as error:
-        raise InputError(path, expected="JSON", found=str(error)[:120],
+    except (ValueError, RecursionError) as error:
+        found = "brackets nested without end" if isinstance(error, RecursionError) else str(error)[:120]
+        raise InputError(path, expected="JSON", found=found,
                          remedy="The file may be truncated: write or copy it again.") from error  # fmt: skip
     _check(path, coco)
     coco.setdefault("info", {})
@@ -144,6 +150,7 @@ def _check(path: Path, coco: Any) -> None:
             missing = [key for key in keys if not isinstance(item, dict) or key not in item]
             if missing:
                 raise InputError(path, expected=f'"{missing[0]}" in {part}[{number}]', found="none")
+            _check_values(path, f"{part}[{number}]", item)
         seen: set[Any] = set()
         for item in items:
             if item["id"] in seen:
@@ -157,6 +164,28 @@ def _check(path: Path, coco: Any) -> None:
                                  found=f"{key} {annotation[key]!r} in annotation {annotation['id']}")  # fmt: skip
 
 
+def _check_values(path: Path, where: str, item: dict[str, Any]) -> None:
+    """Ids are numbers or text, names text, sides whole numbers above 0, and iscrowd 0 or 1."""
+    for key, value in item.items():
+        if key in ("id", "image_id", "category_id"):
+            right, expected = isinstance(value, int | float | str), "a number or text"
+        elif key in TEXT:
+            right, expected = isinstance(value, str), "text"
+        elif key == "iscrowd":
+            right, expected = value in (0, 1, None), "0 or 1"
+        else:
+            continue
+        if not right:
+            raise InputError(path, expected=f'{expected} as "{key}" in {where}', found=repr(value)[:80])
+    sides = [item[key] for key in SIDES if key in item]
+    found = f"{' x '.join(repr(side)[:40] for side in sides)} in {where}"
+    if not all(isinstance(side, int) and side > 0 for side in sides):
+        raise InputError(path, expected="height and width of each image in pixels", found=found)
+    if len(sides) == 2 and sides[0] * sides[1] > MOST_PIXELS:
+        raise InputError(path, expected=f"images of at most {MOST_PIXELS:,} pixels", found=found,
+                         remedy="Cut the image into parts.")  # fmt: skip
+
+
 def rle_from_segmentation(segmentation: Any, height: int, width: int) -> Rle:
     """Bring any COCO segmentation to compressed RLE.
 
@@ -167,43 +196,60 @@ def rle_from_segmentation(segmentation: Any, height: int, width: int) -> Rle:
         width: W of the image in pixels.
 
     Returns:
-        {"size": [H, W], "counts": str}. Several polygons become one mask.
+        {"size": [H, W], "counts": str}, as `encode_coco` gives it for the mask. Several polygons become one mask.
 
     Raises:
-        ValueError: the segmentation is none of these, or is of another size than the image.
+        ValueError: the segmentation is none of these, is of another size than the image, leaves it (RLE) or goes
+            around it more often than any nucleus (polygons).
     """
     if isinstance(segmentation, list):
-        rle = coco_mask.merge(coco_mask.frPyObjects(_polygons(segmentation), height, width))
-    elif isinstance(segmentation, dict) and "counts" in segmentation and "size" in segmentation:
-        counts, size = segmentation["counts"], [int(side) for side in segmentation["size"]]
-        if size != [height, width]:
-            raise ValueError(f"expected a mask of {height} x {width} pixels, found {' x '.join(map(str, size))}")
-        rle = _rle_of_counts(counts, size)
-    else:
+        return _rle_of_polygons(segmentation, height, width)
+    if not (isinstance(segmentation, dict) and "counts" in segmentation and "size" in segmentation):
         raise ValueError(f"expected polygons or an RLE, found {type(segmentation).__name__}")
-    counts = rle["counts"]
-    return {"size": [height, width], "counts": counts.decode("ascii") if isinstance(counts, bytes) else counts}
+    counts, size = segmentation["counts"], segmentation["size"]
+    if size != [height, width] and size != (height, width):
+        raise ValueError(f"expected a mask of {height} x {width} pixels, found {repr(size)[:40]}")
+    if not isinstance(counts, list | str | bytes):
+        raise ValueError(f"expected counts as a list or a string, found {type(counts).__name__}")
+    if isinstance(counts, list) and (
+        not all(isinstance(count, int) for count in counts) or sum(counts) != height * width
+    ):
+        raise ValueError(f"expected counts that add up to {height} x {width} pixels, found others")
+    return rle_from_runs(runs_from_coco({"size": [height, width], "counts": counts}), height, width)
 
 
-def _polygons(segmentation: list[Any]) -> list[list[float]]:
-    if not segmentation:
+def _rle_of_polygons(polygons: list[Any], height: int, width: int) -> Rle:
+    """By pycocotools, which takes memory and time in proportion to the outline, wherever it runs."""
+    if not polygons:
         raise ValueError("expected at least one polygon, found none")
-    for polygon in segmentation:
+    outline = 0.0
+    for polygon in polygons:
         if not isinstance(polygon, list) or len(polygon) < 6 or len(polygon) % 2:
             raise ValueError("expected polygons of at least three points x, y, found another list")
-        if not np.isfinite(np.asarray(polygon, dtype=float)).all():
-            raise ValueError("expected finite coordinates")
-    return segmentation
+        if not all(isinstance(value, int | float) and abs(value) <= MOST_OUTLINE for value in polygon):
+            raise ValueError(f"expected finite coordinates up to {MOST_OUTLINE:,}, found others")
+        points = np.array(polygon, dtype=np.float64).reshape(-1, 2)
+        outline += float(np.abs(points - np.roll(points, 1, axis=0)).max(axis=1).sum()) + len(points)
+    if outline > MOST_OUTLINE:
+        raise ValueError(f"expected outlines of at most {MOST_OUTLINE:,} pixels, found {outline:,.0f}")
+    if height * width >= ROOM:
+        return _rle_of_box(polygons, height, width)
+    rle = coco_mask.merge(coco_mask.frPyObjects(polygons, height, width))
+    return {"size": [height, width], "counts": rle["counts"].decode("ascii")}
 
 
-def _rle_of_counts(counts: Any, size: list[int]) -> Rle:
-    if isinstance(counts, list):
-        if any(not isinstance(count, int) or count < 0 for count in counts) or sum(counts) != size[0] * size[1]:
-            raise ValueError(f"expected counts that add up to {size[0]} x {size[1]} pixels, found others")
-        return coco_mask.frPyObjects({"size": size, "counts": counts}, *size)
-    if not isinstance(counts, str | bytes):
-        raise ValueError(f"expected counts as a list or a string, found {type(counts).__name__}")
-    runs = runs_from_coco({"size": size, "counts": counts})
-    if runs.size and (runs.min() < 0 or runs.max() > size[0] * size[1]):
-        raise ValueError(f"expected runs inside {size[0]} x {size[1]} pixels, found one that leaves the image")
-    return {"size": size, "counts": counts}
+def _rle_of_box(polygons: list[list[float]], height: int, width: int) -> Rle:
+    """The same in an image that is too large for pycocotools: drawn in the box around the polygons."""
+    points = np.concatenate([np.array(polygon, dtype=np.float64).reshape(-1, 2) for polygon in polygons])
+    left, top = np.maximum(np.floor(points.min(axis=0)) - 1, 0).astype(int).tolist()
+    right, bottom = np.minimum(np.ceil(points.max(axis=0)) + 2, (width, height)).astype(int).tolist()
+    if left >= right or top >= bottom:  # outside the image
+        return rle_from_runs(np.zeros((0, 2), dtype=np.int64), height, width)
+    rows, columns = bottom - top, right - left
+    if rows * columns >= ROOM:
+        raise ValueError(f"expected polygons in a box of less than {ROOM:,} pixels, found {rows} x {columns}")
+    moved = [(np.reshape(polygon, (-1, 2)) - (left, top)).ravel().tolist() for polygon in polygons]
+    inside = np.zeros((columns, rows + 2), dtype=np.int8)  # no run goes on from one column to the next
+    inside[:, 1:-1] = decode_coco(_rle_of_polygons(moved, rows, columns)).T
+    column, row = np.nonzero(np.diff(inside, axis=1))
+    return rle_from_runs(((column + left) * height + row + top).reshape(-1, 2), height, width)

@@ -1,11 +1,15 @@
 """Run-length encodings of masks: COCO's compressed RLE and the runs of the Kaggle competition.
 
 Both run down the columns (Fortran order). COCO counts alternating runs of background and foreground; Kaggle lists
-pairs of a 1-based start and a length. The codec of COCO's string form is pycocotools' own.
+pairs of a 1-based start and a length.
+
+COCO's string form is written by pycocotools where its buffer is long enough, and else here. What comes from a file is
+checked before pycocotools sees it: its C code reads and writes beyond its memory where counts lie.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,6 +18,12 @@ import numpy as np
 from pycocotools import mask as coco_mask
 
 Rle = dict[str, Any]
+
+# Five bits a character from '0' on, 'P' to 'o' if the count goes on. Eight characters hold any count of an image; a
+# string that ends within a count would send pycocotools' decoder past its end.
+COUNTS = re.compile("(?:[P-o]{0,7}[0-O])*")
+# pycocotools has room for six characters a count and none for the end of the string: below this many pixels five do.
+ROOM = 1 << 24
 
 
 def encode_coco(mask: np.ndarray) -> Rle:
@@ -25,25 +35,101 @@ def encode_coco(mask: np.ndarray) -> Rle:
     Returns:
         {"size": [H, W], "counts": str}, ready for JSON.
     """
-    rle = coco_mask.encode(np.asfortranarray(mask, dtype=np.uint8))
-    return {"size": [int(side) for side in rle["size"]], "counts": rle["counts"].decode("ascii")}
+    if mask.size < ROOM:
+        rle = coco_mask.encode(np.asfortranarray(mask, dtype=np.uint8))
+        return {"size": [int(side) for side in rle["size"]], "counts": rle["counts"].decode("ascii")}
+    height, width = mask.shape
+    flat = np.asarray(mask, dtype=bool).T.ravel()
+    edges = np.flatnonzero(flat[1:] != flat[:-1]) + 1
+    first = [0] if flat[0] else []  # no background before the first run
+    return rle_from_counts(first + np.diff(edges, prepend=0, append=flat.size).tolist(), height, width)
+
+
+def rle_from_counts(counts: Sequence[int], height: int, width: int) -> Rle:
+    """Compress uncompressed counts.
+
+    Args:
+        counts: lengths of background and foreground in turn, down the columns: whole numbers of at least 0 that add up
+            to height x width, as the caller has seen to.
+        height: H in pixels.
+        width: W in pixels.
+
+    Returns:
+        {"size": [H, W], "counts": str}.
+    """
+    size = [height, width]
+    if 0 < height * width < ROOM:
+        rle = coco_mask.frPyObjects({"size": size, "counts": counts}, height, width)
+        return {"size": size, "counts": rle["counts"].decode("ascii")}
+    values = [count - counts[place - 2] if place > 2 else count for place, count in enumerate(counts)]
+    return {"size": size, "counts": "".join(map(_characters, values))}
+
+
+def _characters(value: int) -> str:
+    """A signed number as COCO's string form has it: the inverse of `_numbers`."""
+    text = ""
+    while not -16 <= value < 16:
+        text += chr(48 + 0x20 + (value & 0x1F))
+        value >>= 5
+    return text + chr(48 + (value & 0x1F))
+
+
+def rle_from_runs(runs: np.ndarray, height: int, width: int) -> Rle:
+    """Compress runs.
+
+    Args:
+        runs: int64 (R, 2), start and stop of each, 0-based offsets down the columns, ascending and none empty; those
+            that touch become one.
+        height: H in pixels.
+        width: W in pixels.
+
+    Returns:
+        {"size": [H, W], "counts": str}.
+    """
+    edges = runs.ravel()
+    apart = np.flatnonzero(edges[1:-1:2] != edges[2::2])  # gaps between runs that are none
+    edges = np.concatenate([edges[:1], edges[1:-1].reshape(-1, 2)[apart].ravel(), edges[-1:]])
+    counts = np.diff(edges, prepend=0, append=height * width).tolist()
+    return rle_from_counts(counts if counts[-1] or len(counts) == 1 else counts[:-1], height, width)
 
 
 def decode_coco(rle: Rle) -> np.ndarray:
-    """Decode COCO RLE, compressed (str or bytes) or uncompressed (list of counts), to bool (H, W)."""
-    if isinstance(rle["counts"], list):
-        rle = coco_mask.frPyObjects(rle, *rle["size"])
-    return coco_mask.decode(rle).astype(bool)
+    """Decode COCO RLE, compressed (str or bytes) or uncompressed (list of counts), to bool (H, W).
+
+    Raises:
+        ValueError: see `runs_from_coco`.
+    """
+    height, width = rle["size"]
+    runs = runs_from_coco(rle)
+    columns = np.zeros(height * width, dtype=bool)
+    for start, stop in runs.tolist():
+        columns[start:stop] = True
+    return np.ascontiguousarray(columns.reshape(width, height).T)
 
 
 def coco_area(rle: Rle) -> int:
-    """Number of foreground pixels of a compressed RLE."""
-    return int(coco_mask.area(rle))
+    """Number of foreground pixels of a compressed RLE; ValueError if it is no string of counts."""
+    return int(coco_mask.area(_sound(rle)))
 
 
 def coco_box(rle: Rle) -> list[int]:
-    """Tight box XYWH in pixels of a compressed RLE; all zero for an empty mask."""
-    return [int(value) for value in coco_mask.toBbox(rle)]
+    """Tight box XYWH in pixels of a compressed RLE, all zero for an empty mask; ValueError as for `coco_area`."""
+    return [int(value) for value in coco_mask.toBbox(_sound(rle))]
+
+
+def _sound(rle: Rle) -> Rle:
+    """The RLE, if pycocotools can look at it without leaving its memory."""
+    height, width = rle["size"]
+    if height < 1 or width < 1:
+        return {"size": [1, 1], "counts": ""}
+    return {"size": [height, width], "counts": _checked_text(rle["counts"])}
+
+
+def _checked_text(counts: Any) -> str:
+    text = counts.decode("ascii", "replace") if isinstance(counts, bytes) else counts
+    if not isinstance(text, str) or not COUNTS.fullmatch(text):
+        raise ValueError(f"expected counts as a COCO string, found {str(text)[:40]!r}")
+    return text
 
 
 def label_image_from_coco(rles: Sequence[Rle], height: int, width: int) -> np.ndarray:
@@ -102,12 +188,7 @@ def rles_from_label_image(labels: np.ndarray) -> list[Rle]:
     firsts = np.flatnonzero(np.diff(label_of_run[order])) + 1
     masks = np.split(runs[order], firsts) if runs.size else []
     counts = [np.diff(mask.ravel(), prepend=0, append=columns.size).tolist() for mask in masks]
-    return [_compress(one if one[-1] else one[:-1], height, width) for one in counts]
-
-
-def _compress(counts: list[int], height: int, width: int) -> Rle:
-    rle = coco_mask.frPyObjects({"size": [height, width], "counts": counts}, height, width)
-    return {"size": [height, width], "counts": rle["counts"].decode("ascii")}
+    return [rle_from_counts(one if one[-1] else one[:-1], height, width) for one in counts]
 
 
 def runs_from_coco(rle: Rle) -> np.ndarray:
@@ -118,20 +199,44 @@ def runs_from_coco(rle: Rle) -> np.ndarray:
 
     Returns:
         int64 (R, 2): start and stop of each run.
+
+    Raises:
+        ValueError: the counts are no string or list of whole numbers of at least 0, or leave the image.
     """
+    height, width = rle["size"]
     counts = rle["counts"]
-    edges = np.cumsum(counts if isinstance(counts, list) else _counts_from_string(counts))
+    numbers = _counts_from_list(counts) if isinstance(counts, list) else _counts_from_string(_checked_text(counts))
+    edges = np.cumsum(numbers)
+    _check_inside(numbers, edges, height * width)
     if edges.size % 2:  # the last run is background
         edges = edges[:-1]
     runs = edges.reshape(-1, 2)
     return runs[runs[:, 1] > runs[:, 0]]
 
 
+def _counts_from_list(counts: list[Any]) -> np.ndarray:
+    if not all(isinstance(count, int) and 0 <= count < 1 << 40 for count in counts):
+        raise ValueError("expected counts that are whole numbers of at least 0, found others")
+    return np.array(counts, dtype=np.int64)
+
+
+def _check_inside(counts: np.ndarray, edges: np.ndarray, size: int | np.ndarray) -> None:
+    """A sum that wrapped around has passed the size before, since no count can be larger than 2**40."""
+    if counts.size and (counts.min() < 0 or (edges > size).any()):
+        raise ValueError("expected runs inside the image, found one that leaves it")
+
+
 def runs_of_many(rles: Sequence[Rle]) -> list[np.ndarray]:
-    """What `runs_from_coco` gives, of each of many RLEs, decoded together."""
+    """What `runs_from_coco` gives, of each of many RLEs, decoded together.
+
+    Raises:
+        ValueError: see `runs_from_coco`.
+    """
     texts = [rle["counts"] for rle in rles]
     if not texts or not all(isinstance(text, str) and text for text in texts):
         return [runs_from_coco(rle) for rle in rles]
+    for text in texts:
+        _checked_text(text)
     codes = np.frombuffer("".join(texts).encode("ascii"), dtype=np.uint8).astype(np.int64) - 48
     firsts = np.concatenate([[0], np.cumsum([len(text) for text in texts])[:-1]])  # first character of each RLE
     values = _numbers(codes)
@@ -146,6 +251,8 @@ def runs_of_many(rles: Sequence[Rle]) -> list[np.ndarray]:
         counts = np.where(chain, sums - np.repeat(sums[begins] - np.where(chain, values, 0)[begins], sizes), counts)
     edges = np.cumsum(counts)
     edges -= np.repeat(edges[begins] - counts[begins], sizes)
+    pixels = np.array([rle["size"][0] * rle["size"][1] for rle in rles], dtype=np.int64)
+    _check_inside(counts, edges, np.repeat(pixels, sizes))
     stops = np.flatnonzero(odd)
     runs = np.stack([edges[stops - 1], edges[stops]], axis=1)
     return [part[part[:, 1] > part[:, 0]] for part in np.split(runs, np.cumsum(sizes // 2)[:-1])]
@@ -159,12 +266,12 @@ def pixels_from_coco(rle: Rle) -> np.ndarray:
     return np.repeat(runs[:, 0] - np.cumsum(lengths) + lengths, lengths) + np.arange(lengths.sum())
 
 
-def _counts_from_string(text: str | bytes) -> np.ndarray:
+def _counts_from_string(text: str) -> np.ndarray:
     """Undo COCO's string form: five bits a character from '0', sign-extended, differences to the count two before.
 
     Source: `rleFrString` in the COCO API's maskApi.c.
     """
-    codes = np.frombuffer(text.encode("ascii") if isinstance(text, str) else text, dtype=np.uint8).astype(np.int64) - 48
+    codes = np.frombuffer(text.encode("ascii"), dtype=np.uint8).astype(np.int64) - 48
     if codes.size == 0:
         return np.zeros(0, dtype=np.int64)
     values = _numbers(codes)

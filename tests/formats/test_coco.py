@@ -13,8 +13,15 @@ from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 
 from nucleus.errors import InputError
-from nucleus.formats.coco import coco_results, read_coco, rle_from_segmentation, write_coco, write_coco_results
-from nucleus.masks.rle import decode_coco, encode_coco
+from nucleus.formats.coco import (
+    _rle_of_box,
+    coco_results,
+    read_coco,
+    rle_from_segmentation,
+    write_coco,
+    write_coco_results,
+)
+from nucleus.masks.rle import decode_coco, encode_coco, runs_from_coco
 
 IMAGE = {"id": 1, "file_name": "a.png", "height": 4, "width": 5}
 MASK = np.zeros((4, 5), bool)
@@ -178,3 +185,66 @@ def test_results_decode_to_the_masks(labels):
         mask = labels == label
         assert (coco_mask.decode(one["segmentation"]) == mask).all()
         assert one["bbox"] == coco_mask.toBbox(one["segmentation"]).tolist()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"images": [IMAGE | {"id": [1]}]}, r'a number or text as "id" in images\[0\]'),
+        ({"images": [IMAGE | {"file_name": None}]}, r'text as "file_name" in images\[0\]'),
+        ({"images": [IMAGE | {"height": 0}]}, "height and width of each image in pixels, found 0 x 5"),
+        ({"images": [IMAGE | {"width": 1e3}]}, "height and width of each image in pixels, found 4 x 1000.0"),
+        ({"images": [IMAGE | {"height": 10**9, "width": 10**9}]}, "images of at most 268,435,456 pixels"),
+        ({"annotations": [ANNOTATION | {"image_id": {}}]}, r'a number or text as "image_id" in annotations\[0\]'),
+        ({"annotations": [ANNOTATION | {"iscrowd": "x"}]}, r'0 or 1 as "iscrowd" in annotations\[0\]'),
+        ({"categories": [{"id": 1, "name": []}]}, r'text as "name" in categories\[0\]'),
+    ],
+)
+def test_values_of_other_kinds_are_refused(tmp_path, change, message):
+    (tmp_path / "a.json").write_text(broken(**change))
+    with pytest.raises(InputError, match=message):
+        read_coco(tmp_path / "a.json")
+
+
+@pytest.mark.parametrize(
+    "text", ["[" * 100_000, '{"images":' * 100_000, "[" + "1" * 5000 + "]"], ids=["lists", "objects", "digits"]
+)
+def test_json_without_end_is_refused(tmp_path, text):
+    (tmp_path / "a.json").write_text(text)
+    with pytest.raises(InputError, match="expected JSON"):
+        read_coco(tmp_path / "a.json")
+
+
+@pytest.mark.parametrize(
+    "segmentation",
+    [
+        {"size": [4, 5], "counts": "P"},  # ends within a count: pycocotools would read on beyond the string
+        {"size": [4, 5], "counts": "5" + "P" * 100 + "0"},
+        {"size": [4, 5], "counts": [0, 1 << 29, 20 - (1 << 29)]},
+        {"size": [4, 5], "counts": [10**400]},
+        {"size": [10**400, 5], "counts": [20]},
+        {"size": "45", "counts": [20]},
+        [[0, 0, 1e9, 0, 0, 1e9]],  # gigabytes in pycocotools
+        [[0, 0, 1e300, 0, 1, 1]],
+        [[0, 0, 10**400, 0, 1, 1]],
+        [[0, 0, "9" * 9, 0, 1, 1]],
+        [[-9e6, 0, 9e6, 1, 0, 2]] * 9,
+    ],
+)
+def test_hostile_segmentations_are_refused(segmentation):
+    with pytest.raises(ValueError, match="expected"):
+        rle_from_segmentation(segmentation, 4, 5)
+
+
+@given(st.lists(st.lists(st.floats(-4, 24), min_size=3, max_size=7).map(lambda x: x + x), min_size=1, max_size=3))
+def test_the_box_around_polygons_gives_the_same_mask(polygons):
+    """By which polygons are drawn in images that are too large for pycocotools."""
+    assert _rle_of_box(polygons, 15, 20) == rle_from_segmentation(polygons, 15, 20)
+
+
+def test_a_polygon_in_an_image_too_large_for_pycocotools():
+    rle = rle_from_segmentation([[20_000, 30_000, 20_002, 30_000, 20_002, 30_003, 20_000, 30_003]], 32_768, 32_768)
+    start = 20_000 * 32_768 + 30_000
+    assert runs_from_coco(rle).tolist() == [[start, start + 3], [start + 32_768, start + 32_771]]
+    with pytest.raises(ValueError, match="box of less than 16,777,216 pixels"):
+        rle_from_segmentation([[0, 0, 30_000, 0, 0, 30_000]], 32_768, 32_768)

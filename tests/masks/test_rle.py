@@ -15,6 +15,8 @@ from nucleus.masks.rle import (
     label_image_from_coco,
     label_image_from_runs,
     pixels_from_coco,
+    rle_from_counts,
+    rle_from_runs,
     rles_from_label_image,
     runs_from_coco,
     runs_from_kaggle,
@@ -118,3 +120,73 @@ def test_runs_of_the_competition():
     assert label_image_from_runs([np.array([[0, 3]]), np.array([[2, 5]])], 4, 2).T.ravel().tolist() == [
         1, 1, 1, 2, 2, 0, 0, 0,
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "counts",
+    [
+        "P",
+        "0o",
+        "00P",
+        "0" + 9 * "P" + "0",
+        "é",
+        "0\x000",
+        "0 0",
+        "O",
+        "0O",
+        "PPPP1",
+        [-1, 5],
+        [0.5],
+        [None],
+        [1 << 70],
+    ],
+)
+def test_counts_that_lie_are_refused(counts):
+    """Not ended, too long, other characters, negative, beyond the image: pycocotools would leave its memory."""
+    rle = {"size": [2, 2], "counts": counts}
+    whole = encode_coco(np.ones((2, 2), bool))
+    for read in (runs_from_coco, decode_coco, pixels_from_coco, lambda one: runs_of_many([whole, one])):
+        with pytest.raises(ValueError, match="expected"):
+            read(rle)
+
+
+@pytest.mark.parametrize("counts", ["P", "00P", "é", "0\x000", 3, None])
+def test_area_and_box_take_whole_strings_only(counts):
+    for read in (coco_area, coco_box):
+        with pytest.raises(ValueError, match="expected counts"):
+            read({"size": [2, 2], "counts": counts})
+        assert not np.any(read({"size": [0, 2], "counts": "11"})), "pycocotools divides by the height"
+
+
+def test_masks_too_large_for_the_buffer_of_pycocotools_are_written_here():
+    """Of counts from 2**24 on it writes one character too many, from 2**29 on two."""
+    size = (1 << 15, 1 << 15)
+    counts = [0, 1 << 29, (1 << 29) - 1, 1]
+    rle = rle_from_counts(counts, *size)
+
+    assert runs_from_coco(rle).tolist() == [[0, 1 << 29], [(1 << 30) - 1, 1 << 30]]
+
+
+@given(st.lists(st.integers(0, 50), min_size=1, max_size=12))
+def test_our_writer_agrees_with_that_of_pycocotools(counts):
+    size = (1, sum(counts) + 1)
+    counts[-1] += 1
+    small = rle_from_counts(counts, *size)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("nucleus.masks.rle.ROOM", 0)
+        assert rle_from_counts(counts, *size) == small
+
+
+@given(MASKS)
+def test_masks_of_any_size_are_written_alike(mask):
+    small = encode_coco(mask)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("nucleus.masks.rle.ROOM", 0)
+        assert encode_coco(mask) == small
+        assert rle_from_runs(runs_from_coco(small), *mask.shape) == small
+
+
+def test_runs_that_touch_become_one():
+    runs = np.array([[0, 2], [2, 3], [4, 6]])
+    assert runs_from_coco(rle_from_runs(runs, 2, 3)).tolist() == [[0, 3], [4, 6]]
+    assert rle_from_runs(runs[:0], 2, 3) == encode_coco(np.zeros((2, 3), bool))
