@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -12,6 +13,15 @@ import yaml
 from detectron2.config import CfgNode, get_cfg
 
 from nucleus.errors import InputError
+
+BASE = "_BASE_"
+MOST_BYTES = 1 << 20  # of a config file
+LONGEST_VALUE = 1000  # characters; a longer one is read as Python, which takes as much stack as it nests
+MOST_NESTED = 50  # keys and lists inside one another
+MOST_VALUES = 100_000  # keys and values, those that aliases repeat counted again
+MOST_BASES = 10  # files that build on one another
+# What merging a file of wrong values raises; the last two, values that Python's parser gives up on.
+EXPECTED = (KeyError, ValueError, AssertionError, TypeError, AttributeError, OSError, RecursionError, MemoryError)
 
 
 def add_nucleus_config(cfg: CfgNode) -> None:
@@ -96,7 +106,9 @@ def load_config(config_file: str | Path, overrides: Sequence[str] = ()) -> CfgNo
         The config, not frozen.
 
     Raises:
-        InputError: a missing file, broken YAML, an unknown key (with the nearest known one), a wrong type.
+        InputError: a missing file, broken YAML, an unknown key (with the nearest known one), a wrong type; a file of
+            more than 1 MiB or 100,000 values, aliases written out; values nested more than 50 deep or of more than
+            1,000 characters; files that build on themselves or on one that is elsewhere on the network.
     """
     cfg = get_cfg()
     add_nucleus_config(cfg)
@@ -104,6 +116,7 @@ def load_config(config_file: str | Path, overrides: Sequence[str] = ()) -> CfgNo
         raise InputError(
             config_file, expected="a config file", found="nothing there", remedy="The shipped ones are in configs/."
         )
+    _check_file(Path(config_file), ())
     with _clear_errors(cfg, str(config_file)):
         cfg.merge_from_file(str(config_file), allow_unsafe=False)
     with _clear_errors(cfg, "the command line"):
@@ -111,11 +124,68 @@ def load_config(config_file: str | Path, overrides: Sequence[str] = ()) -> CfgNo
     return cfg
 
 
+def _check_file(path: Path, above: tuple[Path, ...]) -> None:
+    """Refuse, in a file and those that it builds on, what Detectron2 would follow without end or fetch.
+
+    Args:
+        path: the file.
+        above: the files that build on it.
+    """
+    if path.resolve() in above or len(above) > MOST_BASES:
+        raise InputError(path, expected=f"at most {MOST_BASES} files that build on one another ({BASE})",
+                         found="more" if len(above) > MOST_BASES else "one that builds on itself")  # fmt: skip
+    try:
+        with path.open("rb") as file:
+            content = file.read(MOST_BYTES + 1)
+        if len(content) > MOST_BYTES:
+            raise InputError(path, expected=f"a config of at most {MOST_BYTES:,} bytes", found="a larger file")
+        _check_shape(path, content)
+        bases = (yaml.safe_load(content) or {}).get(BASE, [])
+    except OSError as error:
+        raise InputError(path, expected="a config file", found=error.strerror or str(error)) from error
+    except (yaml.YAMLError, UnicodeDecodeError, ValueError, AttributeError) as error:
+        if isinstance(error, InputError):
+            raise
+        found = "no keys" if isinstance(error, AttributeError) else " ".join(str(error).split())[:300]
+        raise InputError(path, expected="a config in YAML", found=found) from error
+    for base in bases if isinstance(bases, list) else [bases]:
+        if not isinstance(base, str) or "://" in base or "\0" in base:
+            raise InputError(path, expected=f"files of this machine as {BASE}", found=repr(base)[:80])
+        _check_file(path.parent / Path(base).expanduser(), (*above, path.resolve()))
+
+
+def _check_shape(path: Path, content: bytes) -> None:
+    depth = 0
+    for event in yaml.parse(content, Loader=yaml.SafeLoader):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > MOST_NESTED:
+            raise InputError(path, expected=f"values nested at most {MOST_NESTED} deep", found="deeper ones")
+        if isinstance(event, yaml.ScalarEvent) and len(event.value) > LONGEST_VALUE:
+            raise InputError(f"{path}, line {event.start_mark.line + 1}",
+                             expected=f"values of at most {LONGEST_VALUE:,} characters",
+                             found=f"one of {len(event.value):,}")  # fmt: skip
+    values = _values(yaml.compose(content, Loader=yaml.SafeLoader), {})
+    if values > MOST_VALUES:
+        raise InputError(path, expected=f"at most {MOST_VALUES:,} values", found=f"{values:.3g}, as its aliases repeat "
+                         "them" if math.isfinite(values) else "an alias of what it stands in")  # fmt: skip
+
+
+def _values(node: yaml.Node | None, known: dict[int, float]) -> float:
+    """How many keys and values there are once aliases are written out; infinite where one stands in itself."""
+    if not isinstance(node, yaml.CollectionNode):
+        return 1
+    if id(node) not in known:
+        known[id(node)] = math.inf
+        parts = [part for pair in node.value for part in pair] if isinstance(node, yaml.MappingNode) else node.value
+        known[id(node)] = 1 + sum(_values(part, known) for part in parts)
+    return known[id(node)]
+
+
 @contextmanager
 def _clear_errors(cfg: CfgNode, where: str) -> Iterator[None]:
     try:
         yield
-    except (KeyError, ValueError, AssertionError, TypeError, yaml.YAMLError) as error:
+    except EXPECTED as error:
         if "Non-existent" in str(error):
             raise _unknown_key(cfg, str(error), where) from error
         raise InputError(

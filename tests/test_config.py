@@ -70,3 +70,52 @@ def test_yaml_runs_no_code(tmp_path):
     with pytest.raises(InputError, match=r"evil\.yaml"):
         load_config(tmp_path / "evil.yaml")
     assert not witness.exists()
+
+
+LAUGHS = "a0: &a0 {x: 1}\n" + "".join(f"a{n}: &a{n} {{x: *a{n - 1}, y: *a{n - 1}}}\n" for n in range(1, 40))
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        (LAUGHS, r"at most 100,000 values, found \d\.\d+e\+1[12], as its aliases"),
+        ("a: &a [*a]", "an alias of what it stands in"),
+        ("[" * 100_000, "nested at most 50 deep"),
+        ("{a: " * 60 + "1" + "}" * 60, "nested at most 50 deep"),
+        ("SOLVER: {MAX_ITER: '" + "-" * 9_000 + "1'}", "at most 1,000 characters, found one of 9,001"),
+        ("#" * (1 << 20) + "\n", "at most 1,048,576 bytes"),
+        ("_BASE_: mine.yaml", "one that builds on itself"),
+        ("_BASE_: [here/../mine.yaml]", "No such file|builds on itself"),
+        ("_BASE_: http://127.0.0.1:9/x.yaml", "files of this machine as _BASE_"),
+        ("_BASE_: nowhere.yaml", r"nowhere\.yaml: expected a config file, found No such file"),
+        ("_BASE_: [1]", "files of this machine as _BASE_, found 1"),
+        ("_BASE_: {a: 1}", "files of this machine as _BASE_"),
+        ("- 1", "found no keys"),
+        ("word", "found no keys"),
+        ("\x00", "a config in YAML"),
+        ("!!python/object/apply:os.system ['touch ran']", "a config in YAML"),
+        ("SOLVER: !!python/name:os.system", "a config in YAML"),
+        ("SOLVER: 3", "values of the types"),
+        ("SOLVER: {MAX_ITER: '" + "-" * 999 + "1'}", "values of the types"),
+        ("SOLVER: {MAX_ITER: '" + "(" * 999 + "'}", "values of the types"),
+        ("1: 2", "values of the types"),
+        ("VERSION: x", "values of the types"),
+        ("VERSION: 99", "values of the types"),
+    ],
+    ids=lambda value: value[:24] if isinstance(value, str) else None,
+)
+def test_hostile_files_are_refused(tmp_path, monkeypatch, text, found):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.yaml").write_text(text)
+    with pytest.raises(InputError, match=found):
+        load_config(tmp_path / "mine.yaml")
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_chain_of_files(tmp_path):
+    (tmp_path / "0.yaml").write_text("{}")
+    for number in range(1, 12):
+        (tmp_path / f"{number}.yaml").write_text(f"_BASE_: {number - 1}.yaml\nSOLVER: {{MAX_ITER: {number}}}")
+    with pytest.raises(InputError, match=r"0\.yaml: expected at most 10 files that build on one another"):
+        load_config(tmp_path / "11.yaml")
+    assert load_config(tmp_path / "9.yaml").SOLVER.MAX_ITER == 9
