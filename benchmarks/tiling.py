@@ -108,8 +108,8 @@ def cut_nuclei(labels: np.ndarray, grid: TileGrid) -> set[int]:
     return cut
 
 
-def real_images(weights: Path, tile: int, most: int, precision: str | None) -> dict[str, Any]:
-    """Whole and tiled predictions of the real test images compared."""
+def real_images(weights: Path, tile: int, most: int, precision: str | None) -> list[dict[str, Any]]:
+    """Whole and tiled predictions of the real test images compared, those that the network sees enlarged apart."""
     from detectron2.data import DatasetCatalog
 
     import nucleus
@@ -118,24 +118,30 @@ def real_images(weights: Path, tile: int, most: int, precision: str | None) -> d
     register_all()
     model = nucleus.load_model(weights=weights, device="cpu", precision=precision)
     records = [one for one in DatasetCatalog.get("bbbc038_test") if max(one["height"], one["width"]) > tile]
-    rows = []
+    rows: dict[str, list[tuple[int, ...]]] = {"at their own size": [], "enlarged": []}
     for record in records[:: -(-len(records) // most)]:
         with open_image(record["file_name"]) as source:
             grid = plan(source, model, tile)
             whole = segment(source, model, plan(source, model, max(source.shape)))
             tiled = segment(source, model, grid)
+            enlarged = model.scale_of(*source.shape[:2]) > 1
         _, matched, _ = compare(whole.labels, tiled.labels, 0.9)
-        rows.append((len(whole.scores), len(tiled.scores), int(matched.sum()), len(cut_nuclei(tiled.labels, grid)),
-                     len(cut_nuclei(whole.labels, grid)), len(grid), tiled.cut))  # fmt: skip
+        row = (len(whole.scores), len(tiled.scores), int(matched.sum()), len(cut_nuclei(tiled.labels, grid)),
+               len(cut_nuclei(whole.labels, grid)), len(grid), tiled.cut)  # fmt: skip
+        rows["enlarged" if enlarged else "at their own size"].append(row)
         print(Path(record["file_name"]).stem[:12], source.shape[:2], "whole, tiled, matched, cut, straight, tiles:",
-              *rows[-1][:6], flush=True)  # fmt: skip
-    table = np.array(rows, dtype=float)
+              *row[:6], flush=True)  # fmt: skip
+    case = f"real images {{}}, tiles of {tile}, {precision or 'precision as configured'}"
+    return [agreement(case.format(name), np.array(some, dtype=float)) for name, some in rows.items() if some]
+
+
+def agreement(case: str, table: np.ndarray) -> dict[str, Any]:
+    """Sum up the columns of `real_images`."""
     wholes, tileds, matched = table[:, 0], table[:, 1], table[:, 2]
     both = wholes + tileds
     f1 = np.where(both > 0, 2 * matched / np.maximum(both, 1), 1.0)
     return {
-        "case": f"real images, tiles of {tile}", "precision": precision or "as configured",
-        "images": len(rows), "tiles": int(table[:, 5].sum()),
+        "case": case, "images": len(table), "tiles": int(table[:, 5].sum()),
         "nuclei whole": int(wholes.sum()), "nuclei tiled": int(tileds.sum()),
         "F1@0.9 pooled": round(2 * float(matched.sum()) / float(both.sum()), 4),
         "F1@0.9 image mean": round(f1.mean(), 4), "F1@0.9 lowest": round(f1.min(), 4),
@@ -302,7 +308,7 @@ def main() -> None:
     args = parser.parse_args()
     rows = []
     if args.images:
-        rows.append(real_images(args.weights, args.tile, args.images, args.precision))
+        rows += real_images(args.weights, args.tile, args.images, args.precision)
     if args.slide:
         with tempfile.TemporaryDirectory() as folder:
             rows.append(slide(args.weights, args.slide, args.tissue, Path(folder), restart=not args.no_restart))
