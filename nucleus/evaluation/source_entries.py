@@ -8,6 +8,7 @@ the pixels of one image. Where masks of one image overlap, pixels go to the mask
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -190,7 +191,7 @@ class CocoMasks:
         scores: list[Any] = [self.items[position].get("score") for position in nuclei]
         if not any(score is not None for score in scores):
             return _unscored(label_image_from_coco(rles, *size), sum(map(coco_area, rles)), len(rles), made)
-        if not all(isinstance(score, int | float) and math.isfinite(score) for score in scores):
+        if not all(map(is_finite, scores)):
             raise InputError(self.where, expected="a finite score with each mask, or with none",
                              found="masks with and without")  # fmt: skip
         every = np.asarray(scores, dtype=np.float64)
@@ -201,12 +202,26 @@ class CocoMasks:
         if "segmentation" not in item:
             raise InputError(self.where, expected="masks (segmentation)", found="boxes only",
                              remedy="Write the results of a model with masks.")  # fmt: skip
+        number = f"annotation {item['id']} of " if "id" in item else ""
+        box, area, crowd = item.get("bbox"), item.get("area"), item.get("iscrowd", 0)
+        for key, right in (
+            ("bbox", box is None or (isinstance(box, list) and len(box) == 4 and all(map(is_finite, box)))),
+            ("area", area is None or is_finite(area)),
+            ("iscrowd", crowd in (0, 1)),
+        ):
+            if not right:
+                raise InputError(f"{number}{self.where}", expected=f"{key} as COCO has it",
+                                 found=repr(item[key])[:80])  # fmt: skip
         try:
             return rle_from_segmentation(item["segmentation"], height, width)
         except (ValueError, TypeError, KeyError) as error:
-            number = f"annotation {item['id']} of " if "id" in item else ""
             raise InputError(f"{number}{self.where}", expected=f"a COCO segmentation of {height} x {width} pixels",
                              found=str(error)[:160]) from error  # fmt: skip
+
+
+def is_finite(value: Any) -> bool:
+    """Whether a value from a file is a finite number, not too large for a float."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,6 +294,6 @@ def _annotations(rles: Sequence[Rle], scores: Sequence[float] | None = None) -> 
 def _annotation(rle: Rle, item: dict[str, Any]) -> dict[str, Any]:
     """What COCO AP asks for, of the one class there is; box and area are the file's own where it gives them."""
     given: dict[str, Callable[[Rle], Any]] = {"bbox": coco_box, "area": coco_area}
-    annotation = {key: item[key] if key in item else of_mask(rle) for key, of_mask in given.items()}
+    annotation = {key: of_mask(rle) if item.get(key) is None else item[key] for key, of_mask in given.items()}
     annotation |= {"category_id": NUCLEUS["id"], "iscrowd": int(item.get("iscrowd", 0)), "segmentation": rle}
     return annotation | ({"score": item["score"]} if "score" in item else {})

@@ -16,7 +16,6 @@ name where folders hold files of one name.
 from __future__ import annotations
 
 import json
-import math
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -24,9 +23,19 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from nucleus.errors import InputError
-from nucleus.evaluation.source_entries import CocoMasks, Entry, GeoJsonFile, KaggleRows, LabelFile, Nothing, Size
-from nucleus.formats.coco import read_coco
+from nucleus.evaluation.source_entries import (
+    CocoMasks,
+    Entry,
+    GeoJsonFile,
+    KaggleRows,
+    LabelFile,
+    Nothing,
+    Size,
+    is_finite,
+)
+from nucleus.formats.coco import MOST_PIXELS, read_coco
 from nucleus.formats.kaggle_csv import RunRow, read_kaggle_csv
+from nucleus.formats.stored import check_regular
 
 LABEL_SUFFIXES = (".png", ".tif", ".tiff")
 GEOJSON_SUFFIXES = (".geojson",)
@@ -170,7 +179,7 @@ def files_by_name(folder: Path, suffixes: Collection[str]) -> dict[str, Path]:
     """Files below a folder by the names of their images; hidden ones are passed over.
 
     Raises:
-        InputError: two files of one name.
+        InputError: two files of one name, or a pipe or device, which would be read without end.
     """
     found: dict[str, Path] = {}
     for path in sorted(folder.rglob("*")):
@@ -180,6 +189,7 @@ def files_by_name(folder: Path, suffixes: Collection[str]) -> dict[str, Path]:
             if name in found:
                 raise InputError(path, expected="one file of each name", found=f"{found[name].name}, too",
                                  remedy="Keep one of them.")  # fmt: skip
+            check_regular(path, "a file")
             found[name] = path
     return found
 
@@ -229,6 +239,9 @@ def _kaggle_entry(where: str, rows: list[RunRow]) -> KaggleRows:
         raise InputError(where, expected="one size of the image", found=" and ".join(map(str, sorted(sizes))))
     height, width = sizes.pop()
     size = None if height is None or width is None else (height, width)
+    if size is not None and size[0] * size[1] > MOST_PIXELS:
+        raise InputError(where, expected=f"at most {MOST_PIXELS:,} pixels", found=f"{size[0]:,} x {size[1]:,}",
+                         remedy="Cut the image into parts.")  # fmt: skip
     return KaggleRows(where, size, tuple((row.line, row.runs) for row in rows if row.runs))
 
 
@@ -285,8 +298,9 @@ def _results(path: Path, truth: Source | None) -> Source:
                          remedy="Give a COCO file, label images or a CSV.")  # fmt: skip
     try:
         results = json.loads(path.read_text(encoding="utf-8-sig"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
-        raise InputError(path, expected="COCO results, a JSON list", found=str(error)[:120],
+    except (OSError, ValueError, RecursionError) as error:
+        found = "brackets nested without end" if isinstance(error, RecursionError) else str(error)[:120]
+        raise InputError(path, expected="COCO results, a JSON list", found=found,
                          remedy="The file may be truncated: write or copy it again.") from error  # fmt: skip
     names = truth.ids or {name: name for name in truth.entries}
     items: dict[str, list[dict[str, Any]]] = {name: [] for name in truth.entries}
@@ -311,5 +325,9 @@ def _check_result(path: Path, number: int, result: Any) -> None:
             raise InputError(path, expected=f'"{key}" in each COCO result', found=f"none in result {number}",
                              remedy=remedy)  # fmt: skip
     score = result["score"]
-    if not isinstance(score, int | float) or isinstance(score, bool) or not math.isfinite(score):
-        raise InputError(path, expected="a finite score in each COCO result", found=f"{score!r} in result {number}")
+    if not is_finite(score):
+        raise InputError(path, expected="a finite score in each COCO result",
+                         found=f"{repr(score)[:80]} in result {number}")  # fmt: skip
+    if not isinstance(result["image_id"], int | float | str):
+        raise InputError(path, expected="a number or text as image_id in each COCO result",
+                         found=f"{repr(result['image_id'])[:80]} in result {number}")  # fmt: skip

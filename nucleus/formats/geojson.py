@@ -7,6 +7,7 @@ convention. Polygons written here run along the edges of the pixels: filled, the
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
@@ -195,7 +196,7 @@ def _score(feature: dict[str, Any]) -> float:
     values = {name.lower(): value for name, value in (measurements | properties).items()}
     for name in SCORE_NAMES:
         if isinstance(values.get(name), int | float) and not isinstance(values[name], bool):
-            return float(values[name])
+            return float(values[name]) if abs(values[name]) <= FARTHEST else math.nan
     return float("nan")
 
 
@@ -235,13 +236,15 @@ def _list(value: Any, name: str) -> list[Any]:
 
 
 def _ring(points: Any) -> np.ndarray:
-    try:
-        ring = np.array(points)
-    except ValueError:
-        ring = np.array(None)  # points of different lengths
-    if ring.ndim != 2 or ring.shape[0] < 3 or ring.shape[1] < 2 or ring.dtype.kind not in "iuf":
+    try:  # as numbers from the start: of texts NumPy would make an array as wide as the longest of them
+        ring = np.array(points, dtype=np.float64)
+    except (ValueError, TypeError):
+        ring = np.array(None)  # points of different lengths, or no numbers
+    except OverflowError:
+        ring = np.full((3, 2), np.inf)
+    if ring.ndim != 2 or ring.shape[0] < 3 or ring.shape[1] < 2:
         raise ValueError("a ring that is no list of three or more points [x, y]")
-    ring = ring[:, :2].astype(np.float64)
+    ring = ring[:, :2]
     if not (np.abs(ring) <= FARTHEST).all():
         raise ValueError("coordinates that no image has")
     return ring

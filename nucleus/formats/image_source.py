@@ -16,7 +16,7 @@ from nucleus.errors import InputError
 from nucleus.formats.ome_zarr import is_zarr, open_ome_zarr
 from nucleus.formats.raster import read_raster
 from nucleus.formats.rescale import Rescale
-from nucleus.formats.stored import PixelSize, Stored
+from nucleus.formats.stored import PixelSize, Stored, check_regular
 from nucleus.formats.tiff import broken, open_tiff
 
 TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
@@ -259,6 +259,7 @@ def open_image(
             impossible.
     """
     path = Path(path)
+    check_regular(path, "a readable image file")
     if path.is_dir():
         if not is_zarr(path):
             raise InputError(path, expected="an image file or an OME-Zarr folder", found="another folder")

@@ -20,7 +20,7 @@ from nucleus.errors import InputError
 from nucleus.formats.atomic import atomic_write
 from nucleus.formats.image import TIFF_SUFFIXES
 from nucleus.formats.raster import read_raster
-from nucleus.formats.stored import PixelSize
+from nucleus.formats.stored import PixelSize, check_regular
 from nucleus.formats.tiff import broken, open_tiff
 
 TILE = 512
@@ -44,6 +44,7 @@ def read_label_image(path: str | Path) -> np.ndarray:
             labels below 0 or above 2**31 - 1.
     """
     path = Path(path)
+    check_regular(path, "a label image (PNG or TIFF)")
     try:
         labels = _read_tiff(path) if path.suffix.lower() in TIFF_SUFFIXES else read_raster(path)[0]
     except InputError as error:

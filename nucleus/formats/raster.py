@@ -36,7 +36,10 @@ def read_raster(path: Path) -> tuple[np.ndarray, PixelSize | None]:
             pixels.
     """
     pixel_size = _check_header(path)
-    pixels = cv2.imdecode(np.frombuffer(path.read_bytes(), dtype=np.uint8), cv2.IMREAD_UNCHANGED)
+    try:
+        pixels = cv2.imdecode(np.frombuffer(path.read_bytes(), dtype=np.uint8), cv2.IMREAD_UNCHANGED)
+    except cv2.error as error:  # a side of more than 2**20 pixels
+        raise _undecodable(path) from error
     if pixels is None or pixels.size == 0:
         raise _undecodable(path)
     if pixels.ndim == 3:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from nucleus.errors import InputError
 
 PixelSize = tuple[float, float]  # height and width of a pixel in micrometres
 
@@ -54,3 +57,21 @@ def plausible(height_um: float, width_um: float) -> PixelSize | None:
     """A pixel size read from resolution tags, or None where it is a printer's and not a microscope's."""
     sizes = (float(height_um), float(width_um))
     return sizes if all(0 < size <= COARSEST_UM for size in sizes) else None
+
+
+def check_regular(path: Path, expected: str) -> None:
+    """Refuse a pipe or a device, whatever its name ends with: reading it may wait for ever, or never come to an end.
+
+    Args:
+        path: also of a link; what is missing or a folder is left to the reader to explain.
+        expected: what should be there, in words.
+
+    Raises:
+        InputError: it is neither a file nor a folder.
+    """
+    try:
+        special = path.exists() and not (path.is_file() or path.is_dir())
+    except OSError as error:  # a name too long, a folder that is closed
+        raise InputError(path, expected=expected, found=error.strerror or str(error)) from error
+    if special:
+        raise InputError(path, expected=expected, found="a pipe or a device")

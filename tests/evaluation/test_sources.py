@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import pickle
 
 import numpy as np
@@ -373,3 +374,51 @@ def test_a_truncated_file(tmp_path):
         path.write_bytes(path.read_bytes()[:-3000])
         with pytest.raises(InputError, match=f"a{suffix}: expected"):
             LabelFile(path).read(None, False)
+
+
+def test_pipes_and_devices_in_a_folder_are_not_read(tmp_path):
+    os.mkfifo(tmp_path / "a.png")
+    with pytest.raises(InputError, match=r"a\.png: expected a file, found a pipe or a device"):
+        open_source(tmp_path)
+    (tmp_path / "a.png").unlink()
+    (tmp_path / "b.tif").symlink_to("/dev/zero")
+    with pytest.raises(InputError, match=r"b\.tif: expected a file, found a pipe or a device"):
+        open_source(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"score": 10**400}, "a finite score in each COCO result"),
+        ({"score": True}, "a finite score in each COCO result"),
+        ({"image_id": [1]}, "a number or text as image_id"),
+    ],
+)
+def test_results_of_other_kinds_are_refused(tmp_path, change, message):
+    truth = open_source(write_coco_file(tmp_path / "x.json"))
+    result = {"image_id": 1, "score": 0.5, "segmentation": {}} | change
+    with pytest.raises(InputError, match=message):
+        open_source(write_text(tmp_path, "results.json", json.dumps([result])), truth=truth)
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, "[" + "1" * 5000 + "]"], ids=["lists", "digits"])
+def test_results_without_end_are_refused(tmp_path, text):
+    truth = open_source(write_coco_file(tmp_path / "x.json"))
+    with pytest.raises(InputError, match="expected COCO results, a JSON list"):
+        open_source(write_text(tmp_path, "results.json", text), truth=truth)
+
+
+@pytest.mark.parametrize("change", [{"bbox": [1, 2]}, {"bbox": ["x"] * 4}, {"area": "1"}, {"area": 10**400}])
+def test_boxes_and_areas_of_other_kinds_are_refused(tmp_path, change):
+    coco = json.loads(write_coco_file(tmp_path / "x.json").read_text())
+    for one in coco["annotations"]:
+        one |= change
+    source = open_source(write_text(tmp_path, "x.json", json.dumps(coco)))
+    with pytest.raises(InputError, match=f"{next(iter(change))} as COCO has it"):
+        [entry.read(None, True) for entry in source.entries.values()]
+
+
+def test_a_size_that_no_image_has(tmp_path):
+    path = write_text(tmp_path, "x.csv", "ImageId,EncodedPixels,Height,Width\na,1 1,1000000,1000000\n")
+    with pytest.raises(InputError, match="at most 268,435,456 pixels, found 1,000,000 x 1,000,000"):
+        open_source(path)

@@ -189,7 +189,7 @@ COLLECTION = {"type": "GeometryCollection", "geometries": [feature()["geometry"]
         (feature(coordinates=[[[1, 1], [2, 2], [3]]]), "three or more points"),
         (feature(coordinates=[[["a", "b"], ["c", "d"], ["e", "f"]]]), "three or more points"),
         (feature(coordinates=[[[1, 1], [2, 2], [{}, 3]]]), "three or more points"),
-        (feature(coordinates=[[[1, 1], [2, 2], [10**400, 3]]]), "three or more points"),
+        (feature(coordinates=[[[1, 1], [2, 2], [10**400, 3]]]), "no image has"),
         (feature(coordinates=[[[0, 0], [1e300, 0], [0, 1e300]]]), "no image has"),
         ('[{"type":"Feature","geometry":{"type":"Polygon","coordinates":[[[0,0],[1e999,0],[0,1]]]}}]', "no image has"),
         (feature(coordinates=[[[6, 0], [9, 0], [9, 5]]]), "inside the image of 5 x 6"),
@@ -233,3 +233,21 @@ def test_the_real_test_masks_come_back(tmp_path, real_label_images):
         assert (read_geojson(path, *labels.shape)[0] == labels).all()
         shapes = [shape(one["geometry"]) for one in json.loads(path.read_text())["features"]]
         assert all(one.is_valid for one in shapes)
+
+
+def test_a_long_text_among_the_points_takes_no_memory(tmp_path):
+    """NumPy gives each text of an array the room of the longest: 100,000 x 100,000 x 4 bytes here."""
+    points = ["x" * 100_000, *(["y"] * 100_000)]
+    (tmp_path / "a.json").write_text(json.dumps(feature(coordinates=[points])))
+    tracemalloc.start()
+    with pytest.raises(InputError, match="three or more points"):
+        read_geojson(tmp_path / "a.json", 5, 6)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 50e6
+
+
+def test_a_score_too_large_for_a_number_is_none(tmp_path):
+    far = feature() | {"properties": {"score": 10**400}}
+    (tmp_path / "a.json").write_text(json.dumps(far))
+    assert np.isnan(read_geojson(tmp_path / "a.json", 5, 6)[1]).all()
