@@ -146,6 +146,7 @@ def _fetch_rest(url: str, part: Path, report: Callable[[int], object], limit: in
                 came += len(chunk)
                 if limit is not None and kept + came > limit:
                     part.unlink()
+                    _version_of(part).unlink()
                     raise InputError(url, expected=f"{limit} bytes", found="a larger file",
                                      remedy="Check the address, or fetch it again later.")  # fmt: skip
                 file.write(chunk)

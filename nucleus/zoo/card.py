@@ -205,7 +205,7 @@ def _training(model: ZooModel, pictures: Mapping[str, Path]) -> list[str]:
 def _run_table(model: ZooModel, run: Run) -> str:
     commit = run.commit or "unknown"
     rows = [
-        ["time", training_words(model, run.hours, run.steps, run.images)],
+        ["time", training_words(run.hours, run.steps, run.images)],
         ["hardware", run.hardware],
         ["seed", str(run.seed)],
         ["source", f"commit `{commit[:12]}`" + (", with changes" if run.modified else "")],
@@ -225,11 +225,11 @@ def _limits(model: ZooModel, content: Mapping[str, Any]) -> list[str]:
     ]
     if len(kinds) > 1:
         ranked = sorted(kinds, key=lambda kind: kinds[kind]["image_mean"]["DSB score"])
-        worst, best = ranked[0], ranked[-1]
+        low, high = ({"name": words(kind), "score": kinds[kind]["image_mean"]["DSB score"],
+                      "images": kinds[kind]["images"]} for kind in (ranked[0], ranked[-1]))  # fmt: skip
         lines.append(
-            f"It is weakest on images of the kind {words(worst)} (DSB score {kinds[worst]['image_mean']['DSB score']:.3f} on "
-            f"{kinds[worst]['images']} images) and strongest on {words(best)} "
-            f"({kinds[best]['image_mean']['DSB score']:.3f} on {kinds[best]['images']}). Stains, magnifications and "
+            f"It is weakest on images of the kind {low['name']} (DSB score {low['score']:.3f} on {low['images']}) and "
+            f"strongest on {high['name']} ({high['score']:.3f} on {high['images']}). Stains, magnifications and "
             "instruments that the training data lack can do worse still: look at its results on a few of your images "
             "(`--format overlay`) before you count."
         )

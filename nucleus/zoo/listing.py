@@ -51,7 +51,7 @@ def describe(model: ZooModel, folder: Path) -> str:
         lines += ["", *score_lines(name, evaluation)]
     lines += ["", "Training, on " + ", ".join(model.trained_on)]
     for run in model.training:
-        lines += [f"  {run.command}", f"  {training_words(model, run.hours, run.steps, run.images)}",
+        lines += [f"  {run.command}", f"  {training_words(run.hours, run.steps, run.images)}",
                   f"  seed {run.seed}, {run.hardware}"]  # fmt: skip
     return "\n".join(lines)
 
@@ -89,7 +89,7 @@ def score_text(score: Score | None) -> str:
     return f"{score.value:.3f}{interval}"
 
 
-def training_words(model: ZooModel, hours: float, steps: int, images: int) -> str:
+def training_words(hours: float, steps: int, images: int) -> str:
     """How long a run took, and how much it saw."""
     time = f"{hours:.1f} hours" if hours >= 1 else f"{60 * hours:.0f} minutes"
     return f"{time}, {steps:,} steps, {images:,} crops"
