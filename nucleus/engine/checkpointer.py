@@ -7,13 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from detectron2.checkpoint import DetectionCheckpointer
 
 from nucleus.errors import InputError
 from nucleus.formats.atomic import atomic_write
-from nucleus.modeling.array_pickle import read_arrays
-from nucleus.modeling.from_torchvision import from_torchvision, is_torchvision
-from nucleus.modeling.pretrained import read_weights
+from nucleus.modeling.checkpoint_reader import CheckpointReader
 from nucleus.zoo.files import weights_file
 
 logger = logging.getLogger(__name__)
@@ -21,7 +18,7 @@ logger = logging.getLogger(__name__)
 LAST = "last_checkpoint"  # the file that names the checkpoint to go on from
 
 
-class NucleusCheckpointer(DetectionCheckpointer):
+class NucleusCheckpointer(CheckpointReader):
     """Detectron2's checkpointer, with files that are renamed into place and hold plain values only.
 
     `last_checkpoint` is written after the file that it names is complete, so it never names half a file.
@@ -72,29 +69,6 @@ class NucleusCheckpointer(DetectionCheckpointer):
             )
         return self.load(source) if resuming else self.load(source, checkpointables=[])
 
-    def _load_file(self, filename: str) -> dict[str, Any]:
-        """As Detectron2's, and .safetensors files and torchvision's checkpoints; of a .pkl nothing but arrays."""
-        if filename.endswith(".safetensors"):
-            return {"model": read_weights(filename)}
-        if filename.endswith(".pkl"):
-            content = read_arrays(filename)
-            if "model" in content and "__author__" in content:
-                return content  # as Detectron2's model zoo writes them
-            blobs = content.get("blobs", content)  # of Caffe2
-            kept = {name: value for name, value in blobs.items() if not name.endswith("_momentum")}
-            return {"model": kept, "__author__": "Caffe2", "matching_heuristics": True}
-        loaded = super()._load_file(filename)
-        if is_torchvision(loaded["model"]):
-            loaded["model"] = from_torchvision(loaded["model"], self.model, filename)
-        return loaded
-
-    def _torch_load(self, path: str) -> dict[str, Any]:
-        try:
-            return torch.load(path, map_location="cpu", weights_only=True)
-        except Exception as error:  # unpickling fails in as many ways as there are broken files
-            raise InputError(
-                path,
-                expected="a checkpoint of tensors and plain values",
-                found=(str(error).splitlines() or [type(error).__name__])[0][:160],
-                remedy=f"To go on from an earlier checkpoint, write its name into {Path(path).parent / LAST}.",
-            ) from error
+    def remedy(self, path: str) -> str:
+        """A run need not begin anew for one broken checkpoint."""
+        return f"To go on from an earlier checkpoint, write its name into {Path(path).parent / LAST}."

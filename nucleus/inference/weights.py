@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-from detectron2.checkpoint import DetectionCheckpointer
 from torch import nn
 
 from nucleus.errors import InputError
+from nucleus.modeling.checkpoint_reader import CheckpointReader
 from nucleus.modeling.pretrained import read_weights
 from nucleus.zoo.files import weights_file
 
@@ -34,7 +34,7 @@ def load_trained_weights(model: nn.Module, path: str) -> None:
     if "://" not in path and not Path(path).is_file():
         raise InputError(path, expected="a trained checkpoint", found="nothing there")
     if Path(path).suffix not in FILES:
-        DetectionCheckpointer(model).load(path)
+        CheckpointReader(model).load(path)
         return
     try:
         model.load_state_dict(read_weights(path))
