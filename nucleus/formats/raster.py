@@ -14,11 +14,15 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from nucleus.errors import InputError
+from nucleus.formats.declared import why_endless
 from nucleus.formats.stored import PixelSize, plausible
 
 UM_PER_INCH = 25_400
-FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "MPO", "DIB")  # Pillow's names; MPO is the JPEG of some phones
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "DIB")  # Pillow's names; JPEG also opens MPO, that of some phones
 ANIMATED = ("PNG", "WEBP")
+OTHERS = {b"GIF8": "GIF", b"II*\0": "TIFF", b"MM\0*": "TIFF", b"II+\0": "TIFF", b"%PDF": "PDF", b"8BPS": "Photoshop",
+          b"\0\0\0\x0cjP": "JPEG 2000", b"\xff\x4f\xff\x51": "JPEG 2000", b"P5": "PGM", b"P6": "PPM",
+          b"PK": "zip"}  # fmt: skip
 
 
 def read_raster(path: Path) -> tuple[np.ndarray, PixelSize | None]:
@@ -33,11 +37,16 @@ def read_raster(path: Path) -> tuple[np.ndarray, PixelSize | None]:
 
     Raises:
         InputError: the file is missing, broken, of another format, an animation, or declares more than 178 million
-            pixels.
+            pixels, or takes far longer to decode than its pixels do (`nucleus.formats.declared`).
     """
     pixel_size = _check_header(path)
+    content = path.read_bytes()
+    endless = why_endless(content)
+    if endless is not None:
+        raise InputError(path, expected="an image that is decoded in the time its pixels take", found=endless,
+                         remedy="Save it again.")  # fmt: skip
     try:
-        pixels = cv2.imdecode(np.frombuffer(path.read_bytes(), dtype=np.uint8), cv2.IMREAD_UNCHANGED)
+        pixels = cv2.imdecode(np.frombuffer(content, dtype=np.uint8), cv2.IMREAD_UNCHANGED)
     except cv2.error as error:  # a side of more than 2**20 pixels
         raise _undecodable(path) from error
     if pixels is None or pixels.size == 0:
@@ -56,30 +65,39 @@ def _undecodable(path: Path) -> InputError:
     )
 
 
+def _other_kind(path: Path) -> InputError:
+    with path.open("rb") as file:
+        head = file.read(12)
+    kind = next((name for start, name in OTHERS.items() if head.startswith(start)), None)
+    if kind is None:
+        return _undecodable(path)
+    return InputError(path, expected="a PNG, JPEG, TIFF, WebP or BMP image", found=f"a {kind} file",
+                      remedy="Save it as PNG or TIFF.")  # fmt: skip
+
+
 def _check_header(path: Path) -> PixelSize | None:
     """Refuse what must not be decoded, before it is."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # from half of the limit on
-            with Image.open(path) as image:
+            # Only these: the code for the others is seldom used, and some goes through the whole file.
+            with Image.open(path, formats=FORMATS) as image:
                 kind, frames, dots_per_inch = image.format, getattr(image, "n_frames", 1), image.info.get("dpi")
     except Image.DecompressionBombError as error:
         raise InputError(path, expected="at most 178 million pixels in a file decoded at once", found="more",
                          remedy="Save it as a tiled TIFF, which is read in parts.") from error  # fmt: skip
     except UnidentifiedImageError as error:
-        raise _undecodable(path) from error
+        raise _other_kind(path) from error
     except OSError as error:
         if error.errno is None:  # Pillow's own: the header breaks off
             raise _undecodable(path) from error
         raise InputError(path, expected="a readable image file", found=error.strerror or str(error)) from error
-    except (ValueError, SyntaxError) as error:
+    except Exception as error:  # of a damaged header, Pillow raises what its parser meets
         raise _undecodable(path) from error
-    if kind not in FORMATS:
-        raise InputError(path, expected="a PNG, JPEG, TIFF, WebP or BMP image", found=f"a {kind} file",
-                         remedy="Save it as PNG or TIFF.")  # fmt: skip
     if frames > 1 and kind in ANIMATED:
         raise InputError(path, expected="one image", found=f"an animation of {frames}",
                          remedy="Save one frame of it as PNG.")  # fmt: skip
-    if not dots_per_inch or min(dots_per_inch) <= 0:
-        return None
-    return plausible(UM_PER_INCH / float(dots_per_inch[1]), UM_PER_INCH / float(dots_per_inch[0]))
+    try:
+        return plausible(UM_PER_INCH / float(dots_per_inch[1]), UM_PER_INCH / float(dots_per_inch[0]))
+    except (TypeError, ValueError, IndexError, ArithmeticError):
+        return None  # none, or one that makes no sense

@@ -17,10 +17,13 @@ import tifffile
 from tifffile import COMPRESSION, PHOTOMETRIC, RESUNIT
 
 from nucleus.errors import InputError
+from nucleus.formats.declared import declared_pixels, why_endless
 from nucleus.formats.disk_array import DiskArray
 from nucleus.formats.stored import LARGEST_CHUNK, MOST_PIXELS, PixelSize, Stored, plausible
 
 AT_ONCE = 256 << 20  # bytes; a smaller series is decoded as a whole
+MOST_PAGES = 1 << 16
+SMALL_TILE = 1 << 20  # pixels; a tile that declares fewer costs nothing
 UM_PER = {
     "": 1.0, "µm": 1.0, "μm": 1.0, "um": 1.0, "micron": 1.0, "microns": 1.0, "\\u00b5m": 1.0,
     "nm": 1e-3, "å": 1e-4, "pm": 1e-6, "mm": 1e3, "cm": 1e4, "m": 1e6, "inch": 25_400.0, "in": 25_400.0,
@@ -112,6 +115,9 @@ def _open(path: Path, tiff: tifffile.TiffFile, number: int | None, level: int) -
 
 
 def _series(path: Path, tiff: tifffile.TiffFile, number: int | None) -> Any:
+    if len(tiff.pages) > MOST_PAGES:  # counted quickly; looked at, each takes its time
+        raise InputError(path, expected=f"at most {MOST_PAGES:,} pages", found=f"{len(tiff.pages):,}",
+                         remedy="Save it in parts.")  # fmt: skip
     every = tiff.series
     if number is not None:
         if not 0 <= number < len(every):
@@ -147,9 +153,11 @@ def _pixels(path: Path, series: Any, page: Any) -> Any:
     if len(page.dataoffsets) != expected:  # tifffile would fill up with zeros, however many are missing
         raise InputError(path, expected=f"a whole TIFF image of {expected} tiles or strips",
                          found=f"{len(page.dataoffsets)}", remedy=TRUNCATED)  # fmt: skip
-    if series.nbytes <= AT_ONCE:
+    values = int(np.prod(page.chunks, dtype=object))
+    chunk = values * page.dtype.itemsize
+    page.__dict__["decode"] = _bounded(page.decode, values)  # in place of tifffile's cached one
+    if series.nbytes <= AT_ONCE and chunk <= AT_ONCE:
         return series.asarray()
-    chunk = int(np.prod(page.chunks, dtype=object)) * page.dtype.itemsize
     if chunk > LARGEST_CHUNK:
         raise InputError(path, expected="a large TIFF in tiles or strips of at most 1 GiB",
                          found=f"one of {chunk >> 20} MiB", remedy="Save it as a tiled TIFF.")  # fmt: skip
@@ -159,6 +167,21 @@ def _pixels(path: Path, series: Any, page: Any) -> Any:
         raise InputError(path, expected=f"the package zarr, to read {series.nbytes >> 20} MiB tile by tile",
                          found="none", remedy='Install it: pip install "nucleus[zarr]".') from None  # fmt: skip
     return zarr.open(series.aszarr(level=0), mode="r")
+
+
+def _bounded(decode: Callable[..., Any], values: int) -> Callable[..., Any]:
+    """Refuse tiles and strips that hold an image of their own, larger than they are: decoders believe its header."""
+
+    def checked(data: bytes | None, *arguments: Any, **options: Any) -> Any:
+        if data is not None:
+            pixels = declared_pixels(data)
+            if pixels is not None and pixels > max(values, SMALL_TILE):
+                raise ValueError(f"a tile or strip of {values:,} values that declares {pixels:,} pixels")
+            if (endless := why_endless(data)) is not None:
+                raise ValueError(f"a tile or strip with {endless}")
+        return decode(data, *arguments, **options)
+
+    return checked
 
 
 def _converter(tiff: tifffile.TiffFile, page: Any) -> Callable[[np.ndarray], np.ndarray]:
