@@ -5,9 +5,11 @@ A *name* is a file's path inside the archive or folder, with forward slashes.
 
 from __future__ import annotations
 
+import lzma
 import os
 import re
 import stat
+import struct
 import zipfile
 import zlib
 from pathlib import Path
@@ -16,11 +18,17 @@ from typing import Protocol
 from nucleus.data.repairs import Repairs
 from nucleus.errors import InputError
 
-LARGEST_FILE = 1 << 30  # bytes, unpacked; a larger entry is a mistake or an attack
+LARGEST_FILE = 1 << 28  # bytes, unpacked; a larger entry is a mistake or an attack
+# An archive may unpack to so many times its size beyond the first GiB. Images are compressed already; entries that lie
+# over one another, or hold nothing but zeros, would fill any disk.
+MOST_TIMES, ALWAYS = 20, 1 << 30
 PARTIAL = ".part"
 HIDDEN = re.compile(r"(^|/)(\.|__MACOSX/)")
 CONTROL = re.compile(r"[\x00-\x1f]")
-READ_ERRORS = (OSError, EOFError, RuntimeError, NotImplementedError, zipfile.BadZipFile, zlib.error)
+READ_ERRORS = (
+    *(OSError, EOFError, RuntimeError, NotImplementedError, ValueError, IndexError),
+    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error),
+)
 
 
 class Source(Protocol):
@@ -69,10 +77,17 @@ class FolderSource:
     def read(self, name: str) -> bytes:
         """The whole content of a file."""
         try:
-            with open(f"{self.path}/{name}", "rb") as file:  # noqa: PTH123 - see `install`
+            with open(f"{self.path}/{name}", "rb", opener=_without_waiting) as file:
+                if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                    raise OSError("a pipe or a device")
                 return file.read()
         except OSError as error:
             raise _unreadable(self.path, name, error) from error
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    """Open a file; of a pipe, without waiting for somebody to write into it."""
+    return os.open(path, flags | os.O_NONBLOCK)
 
 
 class ArchiveSource:
@@ -95,12 +110,16 @@ class ArchiveSource:
             elif not HIDDEN.search(entry.filename):
                 self._entries[entry.filename] = entry
         self.names = sorted(self._entries)
+        size, unpacked = path.stat().st_size, sum(entry.file_size for entry in self._entries.values())
+        if unpacked > ALWAYS + MOST_TIMES * size:
+            raise InputError(path, expected=f"an archive that unpacks to at most {MOST_TIMES} times its {size:,} bytes "
+                             "and 1 GiB", found=f"one of {unpacked:,} bytes unpacked")  # fmt: skip
 
     def _open(self) -> zipfile.ZipFile:
         if self._zip is None:
             try:
                 self._zip = zipfile.ZipFile(self.path)
-            except (OSError, ValueError, zipfile.BadZipFile) as error:
+            except READ_ERRORS as error:
                 raise InputError(self.path, expected="a whole zip archive", found=str(error)[:120],
                                  remedy="It may be truncated: delete it and copy or download it again.",
                                  ) from error  # fmt: skip
@@ -142,6 +161,11 @@ def _unreadable(path: Path, name: str, error: BaseException) -> InputError:
     return InputError(path / name, expected="a readable file", found=found[:120], remedy="Copy or download it again.")
 
 
+def _without_following(path: str, flags: int) -> int:
+    """Open a file to write; not what a link that somebody left under its name points to."""
+    return os.open(path, flags | os.O_NOFOLLOW, 0o666)
+
+
 def install(content: bytes, folder: Path, name: str) -> None:
     """Write a file unless it is there already with the same content.
 
@@ -165,7 +189,7 @@ def install(content: bytes, folder: Path, name: str) -> None:
     # than all the rest for so many small files: after a power cut the next run compares the content.
     partial = f"{folder}/.{name}{PARTIAL}"
     try:
-        with open(partial, "wb") as file:  # noqa: PTH123
+        with open(partial, "wb", opener=_without_following) as file:
             file.write(content)
         os.replace(partial, target)  # noqa: PTH105
     except OSError as error:

@@ -7,18 +7,27 @@ import numpy as np
 
 from nucleus.data.image_record import Nucleus, nucleus_from_mask
 from nucleus.data.repairs import Repairs
+from nucleus.formats.declared import declared_pixels, why_endless
+
+MOST_PIXELS = 178_000_000  # of a mask, as of an image decoded at once
 
 
 def decode_mask(content: bytes) -> np.ndarray | None:
     """Decode a mask file.
 
     Args:
-        content: of a PNG.
+        content: of a PNG (or JPEG, WebP or JPEG 2000).
 
     Returns:
         Integers (H, W): its one channel, or the largest of its colour channels. None if it cannot be decoded.
     """
-    pixels = cv2.imdecode(np.frombuffer(content, dtype=np.uint8), cv2.IMREAD_UNCHANGED) if content else None
+    declared = declared_pixels(content)
+    if declared is None or declared > MOST_PIXELS or why_endless(content):  # not decoded: memory and time without end
+        return None
+    try:
+        pixels = cv2.imdecode(np.frombuffer(content, dtype=np.uint8), cv2.IMREAD_UNCHANGED)
+    except cv2.error:
+        return None
     if pixels is not None and pixels.ndim == 3:
         return np.ascontiguousarray(pixels[..., :3].max(axis=2))  # the fourth would be alpha
     return pixels

@@ -5,6 +5,7 @@ The truth comes as one label image an image, or as any COCO file.
 
 from __future__ import annotations
 
+import os
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -139,8 +140,8 @@ def convert_coco(
         "images" and "nuclei": how many were written; crowd regions are not counted.
 
     Raises:
-        InputError: the file is no COCO file, has no such category, names an image that is not there or is of another
-            size, or has a mask that cannot be decoded or is empty.
+        InputError: the file is no COCO file, has no such category, names an image outside the folder or that is not
+            there or is of another size, or has a mask that cannot be decoded or is empty.
         OSError: the output cannot be written.
     """
     coco, images, output = Path(coco), Path(images), Path(output)
@@ -156,13 +157,22 @@ def convert_coco(
             masks[item["image_id"]].append((item["segmentation"], int(item.get("iscrowd", 0)), item["id"]))
     jobs = []
     for item in content["images"]:
-        path = images / item["file_name"]
+        path = _inside(images, item["file_name"], coco)
         if not path.is_file():
             raise InputError(path, expected=f"the image that {coco.name} names", found="nothing there",
                              remedy="Name the folder of the images with --images.")  # fmt: skip
         size = (item["height"], item["width"])
-        jobs.append(OwnImage(path, Path(item["file_name"]).as_posix(), size=size, masks=tuple(masks[item["id"]])))
+        jobs.append(OwnImage(path, path.relative_to(images).as_posix(), size=size, masks=tuple(masks[item["id"]])))
     return _write(jobs, output, workers, progress)
+
+
+def _inside(images: Path, name: str, coco: Path) -> Path:
+    """The image of a name, which must not leave the folder; links in the folder are followed."""
+    inside = os.path.relpath(images / name, images) if "\0" not in name else os.pardir
+    if Path(inside).parts[:1] == (os.pardir,):
+        raise InputError(coco, expected=f"images inside {images}", found=repr(name)[:120],
+                         remedy="Name the folder above them all with --images.")  # fmt: skip
+    return images / inside
 
 
 def _by_stem(folder: Path, suffixes: Sequence[str]) -> dict[str, Path]:

@@ -97,7 +97,9 @@ def _check_header(path: Path) -> PixelSize | None:
     if frames > 1 and kind in ANIMATED:
         raise InputError(path, expected="one image", found=f"an animation of {frames}",
                          remedy="Save one frame of it as PNG.")  # fmt: skip
+    if not dots_per_inch:
+        return None
     try:
         return plausible(UM_PER_INCH / float(dots_per_inch[1]), UM_PER_INCH / float(dots_per_inch[0]))
     except (TypeError, ValueError, IndexError, ArithmeticError):
-        return None  # none, or one that makes no sense
+        return None  # one that makes no sense

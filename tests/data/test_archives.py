@@ -1,5 +1,6 @@
 """Archives and folders as sources; nothing leaves the target folder, and a file is written whole or not at all."""
 
+import os
 import pickle
 import stat
 import zipfile
@@ -136,3 +137,46 @@ def test_install_writes_once_and_mends_what_differs(tmp_path):
     (tmp_path / ".a.png.part").write_bytes(b"con")  # of a killed run
     install(b"content", tmp_path, "a.png")
     assert tree(tmp_path) == {"a.png": b"content"}
+
+
+def test_an_archive_that_would_fill_the_disk_is_refused(tmp_path, monkeypatch):
+    """As one whose entries lie over one another, so that a few MB are terabytes."""
+    monkeypatch.setattr("nucleus.data.archives.ALWAYS", 1 << 20)
+    with zipfile.ZipFile(tmp_path / "a.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        for number in range(4):
+            archive.writestr(f"x/masks/{number}.png", bytes(1 << 20))
+    with pytest.raises(InputError, match=r"unpacks to at most 20 times its .* found one of 4,194,304 bytes unpacked"):
+        open_source(tmp_path / "a.zip", Repairs())
+
+
+@pytest.mark.parametrize(("offset", "value"), [(6, 99), (10, 14), (10, 98), (8, 1)])
+def test_entries_that_cannot_be_unpacked(tmp_path, offset, value):
+    """Of a later version of zip, packed by LZMA (which it is not) or unknown means, encrypted."""
+    path = archive_with(tmp_path / "a.zip", [("x/images/x.png", b"some content")])
+    content = bytearray(path.read_bytes())
+    content[content.index(b"PK\1\2") + offset] = value
+    content[content.index(b"PK\3\4") + offset - 2] = value
+    path.write_bytes(content)
+    with pytest.raises(InputError, match="expected"):
+        open_source(path, Repairs()).read("x/images/x.png")
+
+
+def test_a_pipe_or_device_in_a_folder_is_not_read(tmp_path):
+    os.mkfifo(tmp_path / "a.png")
+    (tmp_path / "b.png").symlink_to("/dev/zero")
+    source = open_source(tmp_path, Repairs())
+    for name in source.names:
+        with pytest.raises(InputError, match="a pipe or a device"):
+            source.read(name)
+
+
+def test_nothing_is_written_through_a_link(tmp_path):
+    (tmp_path / "outside").write_bytes(b"precious")
+    (tmp_path / "root").mkdir()
+    (tmp_path / "root" / "a.png").symlink_to(tmp_path / "outside")
+    install(b"content", tmp_path / "root", "a.png")
+    assert (tmp_path / "root" / "a.png").read_bytes() == b"content"
+    (tmp_path / "root" / ".b.png.part").symlink_to(tmp_path / "outside")
+    with pytest.raises(OSError, match="symbolic links"):
+        install(b"content", tmp_path / "root", "b.png")
+    assert (tmp_path / "outside").read_bytes() == b"precious"

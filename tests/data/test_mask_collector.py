@@ -109,3 +109,12 @@ def test_a_mask_file_may_be_grey_or_coloured_or_have_alpha():
 @pytest.mark.parametrize("keep", [0, 20, 60, -16, -1])
 def test_a_truncated_file_is_not_decoded(keep):
     assert decode_mask(png(square())[:keep]) is None
+
+
+def test_a_mask_that_declares_more_than_memory_holds_is_not_decoded():
+    content = bytearray(png(square()))
+    content[16:24] = (30_000).to_bytes(4, "big") * 2
+    assert decode_mask(bytes(content)) is None
+    content[16:24] = (2_000_000).to_bytes(4, "big") + (1).to_bytes(4, "big")  # OpenCV raises
+    assert decode_mask(bytes(content)) is None
+    assert decode_mask(b"") is None

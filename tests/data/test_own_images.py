@@ -198,3 +198,23 @@ def test_what_is_wrong_with_a_coco_file_is_said(theirs, folders, tmp_path, chang
     with pytest.raises(InputError, match=message):
         convert_coco(change(theirs, **changes), folders[0], tmp_path / "out.json")
     assert not (tmp_path / "out.json").exists()
+
+
+@pytest.mark.parametrize(
+    "name", ["../secret.png", "/etc/hostname", "a/../../x.png", "..", "a\0b.png", "../images2/a.png"]
+)
+def test_a_coco_file_names_images_inside_their_folder_only(theirs, folders, tmp_path, name):
+    content = json.loads(theirs[0].read_text())
+    content["images"][0]["file_name"] = name
+    theirs[0].write_text(json.dumps(content))
+    with pytest.raises(InputError, match="expected images inside"):
+        convert_coco(theirs[0], folders[0], tmp_path / "out.json")
+
+
+def test_a_full_path_inside_the_folder_is_taken(theirs, folders, tmp_path):
+    content = json.loads(theirs[0].read_text())
+    name = content["images"][0]["file_name"]
+    content["images"][0]["file_name"] = str((folders[0] / name).absolute())
+    theirs[0].write_text(json.dumps(content))
+    convert_coco(theirs[0], folders[0], tmp_path / "out.json")
+    assert json.loads((tmp_path / "out.json").read_text())["images"][0]["file_name"] == name
