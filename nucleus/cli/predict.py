@@ -10,6 +10,9 @@ INPUT is an image, a folder of images (with the folders below it) or several of 
 slides of 8 or 16 bit or floating point, grey or RGB, and OME-Zarr. Large images are worked on tile by tile. A file that
 cannot be read is reported, the others go on, and the exit code is 1. A run that was stopped goes on where it was when
 it is started again.
+
+With --engine dask, several processes work at once, on this machine or on those of a Dask scheduler; the files are the
+same (docs/scaling.md).
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +29,7 @@ from nucleus.cli.third_parties import silence_third_parties
 from nucleus.errors import InputError
 from nucleus.inference.exports import DEFAULT, FORMATS, formats_named
 from nucleus.inference.image_files import ImageFile, find_images
+from nucleus.processes import available_cpus
 from nucleus.zoo.files import choose_files, sha256_of
 
 if TYPE_CHECKING:
@@ -53,11 +58,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--level", type=int, default=0, metavar="N", help="of a pyramid (default 0, the full size)")
     parser.add_argument("--device", metavar="D", help="cpu, cuda or cuda:N (default: the config's, or cpu)")
     parser.add_argument("--batch", type=_count, default=1, metavar="N", help="tiles at once; for a GPU (default 1)")
+    parser.add_argument("--engine", choices=("local", "dask"), default="local", help="what runs it (default: local)")
+    parser.add_argument(
+        "--scheduler", metavar="ADDRESS", help="of Dask: tcp://host:8786 (default: none, --workers here)"
+    )
+    parser.add_argument("--workers", type=_count, metavar="N", help="processes of Dask here (default: one a processor)")
     parser.add_argument("--overwrite", action="store_true", help="do again what is done already")
 
 
 def run(args: argparse.Namespace) -> int:
     """Predict, write, and print a line on what was done."""
+    _check_engine(args)
     formats = formats_named(args.format)
     images = find_images(args.inputs, leave_out=args.output)
     files = choose_files(args.model, args.weights, args.config_file)
@@ -69,7 +80,9 @@ def run(args: argparse.Namespace) -> int:
     from nucleus.inference.predictor import load_model
 
     reading = Reading(args.channel, args.page, args.series, args.level)
-    model = load_model(weights=files.weights, config_file=files.config, device=args.device, threshold=args.threshold)
+    # On Dask, the workers' device need not be here: this process then only asks the model for its threshold.
+    device = args.device if args.engine == "local" else "cpu"
+    model = load_model(weights=files.weights, config_file=files.config, device=device, threshold=args.threshold)
     settings = {
         "weights": sha256_of(files.weights),
         "config": hashlib.sha256(load_config(files.config).dump().encode()).hexdigest(),
@@ -83,10 +96,17 @@ def run(args: argparse.Namespace) -> int:
     try:
         output = Output(args.output, formats, settings, overwrite=args.overwrite)
         with _Progress(len(images)) as progress:
-            report = predict_files(
-                images, model, output, reading=reading, tile=args.tile, batch=args.batch,
-                on_image=progress.image, on_tiles=progress.tiles,
-            )  # fmt: skip
+            how: dict[str, Any] = {"reading": reading, "tile": args.tile, "batch": args.batch,
+                                   "on_image": progress.image, "on_tiles": progress.tiles}  # fmt: skip
+            if args.engine == "local":
+                report = predict_files(images, model, output, **how)
+            else:
+                from nucleus.inference.dask_engine import predict_files_on_dask
+                from nucleus.inference.dask_tasks import ModelChoice
+
+                choice = ModelChoice(files, settings["weights"], settings["config"], args.device, model.threshold)
+                workers = args.workers or available_cpus()
+                report = predict_files_on_dask(images, choice, output, scheduler=args.scheduler, workers=workers, **how)
     except OSError as error:
         raise InputError(error.filename or args.output, expected="a disk with room that can be written to",
                          found=error.strerror or str(error),
@@ -95,43 +115,58 @@ def run(args: argparse.Namespace) -> int:
     return FAILED if report.failed else 0
 
 
+def _check_engine(args: argparse.Namespace) -> None:
+    """Before anything is loaded: options that fit, and Dask installed where it is asked for."""
+    if args.engine == "local":
+        for name in ("scheduler", "workers"):
+            if getattr(args, name) is not None:
+                raise InputError(f"--{name}", expected="--engine dask with it", found="--engine local")
+    elif find_spec("distributed") is None:
+        raise InputError("--engine dask", expected="the package distributed", found="none",
+                         remedy='Install it: pip install "nucleus[dask]".')  # fmt: skip
+    elif args.scheduler is not None and args.workers is not None:
+        raise InputError("--workers", expected="either --scheduler or --workers", found="both",
+                         remedy="The workers of a scheduler are started by themselves.")  # fmt: skip
+
+
 class _Progress:
-    """A bar over images, with the rate and the time left, and one over the tiles of a large image."""
+    """A bar over images, with the rate and the time left, and one over the tiles of each large image under way."""
 
     def __init__(self, images: int) -> None:
         from tqdm import tqdm
 
         self.bar: Any = tqdm(total=images, unit="image", desc="Images", disable=None, file=sys.stderr)
         self.new_bar = tqdm
-        self.inner: Any = None
+        self.inner: dict[str, Any] = {}
 
     def __enter__(self) -> _Progress:
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._close_inner()
+        for name in list(self.inner):
+            self._close_inner(name)
         self.bar.close()
 
     def image(self, image: ImageFile, outcome: Done | InputError) -> None:
         """One image more."""
-        self._close_inner()
+        self._close_inner(image.name)
         self.bar.update()
         if isinstance(outcome, InputError):
             self.bar.write(f"nucleus predict: {outcome}", file=sys.stderr)
 
     def tiles(self, image: ImageFile, done: int, total: int) -> None:
-        """Some tiles more of the present image."""
+        """Some tiles more of an image."""
         if total == 1:
             return
-        if self.inner is None:
-            self.inner = self.new_bar(total=total, unit="tile", desc=image.name[-30:], leave=False, disable=None,
-                                      file=sys.stderr)  # fmt: skip
-        self.inner.update(done - self.inner.n)
+        if image.name not in self.inner:
+            self.inner[image.name] = self.new_bar(
+                total=total, unit="tile", desc=image.name[-30:], leave=False, disable=None, file=sys.stderr
+            )
+        self.inner[image.name].update(done - self.inner[image.name].n)
 
-    def _close_inner(self) -> None:
-        if self.inner is not None:
-            self.inner.close()
-            self.inner = None
+    def _close_inner(self, name: str) -> None:
+        if name in self.inner:
+            self.inner.pop(name).close()
 
 
 def _print(report: Report, model: Model, folder: Path) -> None:

@@ -7,10 +7,13 @@ images under way, and files that are being written, which are moved to their pla
 
 from __future__ import annotations
 
+import copy
 import json
 import shutil
+import tempfile
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, cast
@@ -26,6 +29,7 @@ from nucleus.inference.image_files import ImageFile
 from nucleus.inference.predictor import Model
 from nucleus.inference.segment import Segmented, plan, segment
 from nucleus.inference.tile_store import TileStore
+from nucleus.inference.tiling import TileGrid
 
 HIDDEN = ".nucleus"
 
@@ -117,6 +121,8 @@ class Report:
 class Output:
     """The output folder of a run, and what is done in it.
 
+    A pickled copy works on the same folder: several processes may write images, each image one at a time.
+
     Args:
         folder: made if missing.
         formats: to write.
@@ -132,7 +138,6 @@ class Output:
         self.folder = folder
         self.formats = formats
         self.settings = json.loads(json.dumps(settings))
-        self.hidden = folder / HIDDEN
         known = self.hidden / "settings.json"
         if not overwrite and known.is_file() and (other := _differing(_read_json(known), self.settings)):
             raise InputError(folder, expected="an empty folder, or the output of a run with the same settings",
@@ -146,9 +151,25 @@ class Output:
         _write_json(known, self.settings)
 
     @property
+    def hidden(self) -> Path:
+        """What is needed to go on."""
+        return self.folder / HIDDEN
+
+    @property
     def unfinished(self) -> Path:
         """Where files are while they are being written."""
         return self.hidden / "unfinished"
+
+    def absolute(self) -> Output:
+        """The same one, for processes in whatever folder."""
+        other = copy.copy(self)
+        other.folder = self.folder.absolute()
+        return other
+
+    def recorded(self) -> set[str]:
+        """Names of the images of which there is a record, be it that of a file that has changed."""
+        folder = self.hidden / "done"
+        return {path.relative_to(folder).as_posix().removesuffix(".json") for path in folder.rglob("*.json")}
 
     def done_before(self, image: ImageFile) -> Done | None:
         """The record of an image whose file has not changed and whose output is all there.
@@ -185,8 +206,8 @@ class Output:
         written = []
         for kind in self.formats:
             place = self._place(kind, image)
-            kind.write(self.unfinished / place.name, one)
-            self._finish(place)
+            with self._whole(place) as path:
+                kind.write(path, one)
             written.append(place.relative_to(self.folder).as_posix())
         done = Done(image.name, len(found.scores), found.tiles, found.blank, found.cut, found.full, file, written)
         _write_json(self._record(image), asdict(done))
@@ -199,14 +220,19 @@ class Output:
         for kind in self.formats:
             if kind.join is not None:
                 joined.append(self.folder / f"nuclei{kind.suffix}")
-                kind.join(self.unfinished / joined[-1].name, [self._place(kind, image) for image in images])
-                self._finish(joined[-1])
+                with self._whole(joined[-1]) as path:
+                    kind.join(path, [self._place(kind, image) for image in images])
         return joined
 
-    def _finish(self, place: Path) -> None:
-        """Bring a file that is whole to its place."""
-        place.parent.mkdir(parents=True, exist_ok=True)
-        (self.unfinished / place.name).replace(place)
+    @contextmanager
+    def _whole(self, place: Path) -> Iterator[Path]:
+        """Where to write a file, which is brought to its place when it is whole. It has its own folder: files of one
+        name in several folders may be written at a time."""
+        self.unfinished.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=self.unfinished, ignore_cleanup_errors=True) as folder:
+            yield Path(folder) / place.name
+            place.parent.mkdir(parents=True, exist_ok=True)
+            (Path(folder) / place.name).replace(place)
 
     def _place(self, kind: Format, image: ImageFile) -> Path:
         folder = self.folder if kind.join is None else self.hidden / "parts"
@@ -282,21 +308,57 @@ def _predict_file(
 ) -> Done:
     file = State.of(image.path)
     with reading.open(image.path) as source:
-        grid = plan(source, model, tile)
-        store = output.tiles(image, file) if len(grid) > 1 else None
-        tiles_done = 0
+        return predict_source(image, file, source, plan(source, model, tile), model, output, batch, on_tiles)
 
-        def progress(tiles: int) -> None:
-            nonlocal tiles_done
-            tiles_done += tiles
-            on_tiles(image, tiles_done, len(grid))
 
-        try:
-            found = segment(source, model, grid, batch=batch, store=store, progress=progress)
-            return output.write(image, file, source, found)
-        except (MemoryError, torch.cuda.OutOfMemoryError) as error:
-            raise InputError(image.path, expected="an image that fits the memory", found="too little of it",
-                             remedy="Use a smaller --tile or --batch.") from error  # fmt: skip
+def predict_source(
+    image: ImageFile,
+    file: State,
+    source: ImageSource,
+    grid: TileGrid,
+    model: Model,
+    output: Output,
+    batch: int,
+    on_tiles: Callable[[ImageFile, int, int], None] = lambda image, tiles, of: None,
+) -> Done:
+    """Find the nuclei of one image and write them.
+
+    Args:
+        image: the file.
+        file: its state before it was opened.
+        source: the file, open.
+        grid: as `nucleus.inference.segment.plan` gives it.
+        model, output, batch, on_tiles: as of `predict_files`.
+
+    Raises:
+        InputError: the image cannot be decoded, or there is too little memory for it.
+        OSError: the output cannot be written.
+    """
+    store = output.tiles(image, file) if len(grid) > 1 else None
+    tiles_done = 0
+
+    def progress(tiles: int) -> None:
+        nonlocal tiles_done
+        tiles_done += tiles
+        on_tiles(image, tiles_done, len(grid))
+
+    with in_memory(image):
+        found = segment(source, model, grid, batch=batch, store=store, progress=progress)
+        return output.write(image, file, source, found)
+
+
+@contextmanager
+def in_memory(image: ImageFile) -> Iterator[None]:
+    """Work on an image; where the memory runs out, that is the image's error.
+
+    Raises:
+        InputError: there is too little memory.
+    """
+    try:
+        yield
+    except (MemoryError, torch.cuda.OutOfMemoryError) as error:
+        raise InputError(image.path, expected="an image that fits the memory", found="too little of it",
+                         remedy="Use a smaller --tile or --batch.") from error  # fmt: skip
 
 
 def _read_json(path: Path) -> Any:

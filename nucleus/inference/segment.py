@@ -109,8 +109,8 @@ def segment(
     height, width = source.shape[:2]
     stitcher = Stitcher(grid, _empty_labels(height, width, store))
     blank = full = 0
-    for tiles in _in_batches(grid, batch):
-        for tile, nuclei in zip(tiles, _nuclei_of_tiles(source, model, grid, tiles, store), strict=True):
+    for tiles in in_batches(grid, batch):
+        for tile, nuclei in zip(tiles, nuclei_of_tiles(source, model, grid, tiles, store), strict=True):
             stitcher.add(tile, nuclei.masks, nuclei.scores)
             blank += nuclei.blank
             full += nuclei.full
@@ -118,10 +118,22 @@ def segment(
     return Segmented(stitcher.labels, np.array(stitcher.scores), len(grid), blank, stitcher.cut, full)
 
 
-def _nuclei_of_tiles(
+def nuclei_of_tiles(
     source: ImageSource, model: Model, grid: TileGrid, tiles: Sequence[Tile], store: TileStore | None
 ) -> list[TileNuclei]:
-    """What each of some tiles of one size gives: kept from an earlier run, nothing for a blank one, else predicted."""
+    """What each tile of a batch gives: kept from an earlier run, nothing for a blank one, else predicted.
+
+    Args:
+        source: the image.
+        model: finds them.
+        grid: as `plan` gives it.
+        tiles: one of its batches, as `in_batches` gives them; what a tile gives depends on nothing else.
+        store: keeps it; None for nowhere.
+
+    Raises:
+        InputError: the image cannot be decoded.
+        OSError: the disk is full or not writable.
+    """
     kept = [store.load(tile) for tile in tiles] if store else []
     if kept and all(kept):
         return [one for one in kept if one is not None]
@@ -176,8 +188,8 @@ def _aligned(scale: float, most: int) -> int:
     return min(range(max(1, int(fewest)), most + 1), key=miss)
 
 
-def _in_batches(grid: TileGrid, size: int) -> Iterator[list[Tile]]:
-    """Neighbouring tiles of one size, that many at a time."""
+def in_batches(grid: TileGrid, size: int) -> Iterator[list[Tile]]:
+    """Cut a grid into batches: neighbouring tiles of one size, in order, that many at a time."""
     batch: list[Tile] = []
     for tile in grid:
         fits = not batch or (tile.read.height, tile.read.width) == (batch[0].read.height, batch[0].read.width)
