@@ -11,6 +11,7 @@ PNG = b"\x89PNG\r\n\x1a\n"
 JPEG2000 = b"\xff\x4f\xff\x51"  # start of the code stream, in a file of any kind
 MOST_SCANS = 100  # of a progressive JPEG, each of which goes over all pixels; encoders write about ten
 IN_ADVANCE = 1 << 20  # bytes of a PNG; what a smaller one unpacks to takes no time
+MOST_DEFLATED = 1032  # bytes that deflate can make of one
 
 
 def declared_pixels(content: bytes) -> int | None:
@@ -60,19 +61,25 @@ def _webp(content: bytes) -> int | None:
 
 
 def why_endless(content: bytes) -> str | None:
-    """Why decoding a PNG or JPEG would take far longer than its pixels do, or None if it would not.
+    """Why decoding a PNG or JPEG would take time or memory without reason, or None if it would not.
 
     Returns:
-        What was found: more scans than any encoder writes, or compressed data that go on after the last pixel.
+        What was found: more scans than any encoder writes, compressed data that go on after the last pixel, or so few
+        that the pixels declared cannot be in them.
     """
     if content.startswith(b"\xff\xd8"):
         scans = content.count(b"\xff\xda")
         return f"{scans:,} scans, where {MOST_SCANS} would be many" if scans > MOST_SCANS else None
-    if not content.startswith(PNG) or len(content) < IN_ADVANCE:
+    if not content.startswith(PNG):
         return None
     width, height, bits, colours = struct.unpack_from(">IIBB", content.ljust(26, b"\0"), 16)
     samples = {2: 3, 4: 2, 6: 4}.get(colours, 1)
-    left = 2 * (height + 7) * (1 + (width * bits * samples + 7) // 8) + IN_ADVANCE  # twice, for interlaced ones
+    size = (height + 7) * (1 + (width * bits * samples + 7) // 8)
+    if size > IN_ADVANCE + MOST_DEFLATED * len(content):
+        return f"{width} x {height} pixels in {len(content):,} bytes, too few for them"
+    if len(content) < IN_ADVANCE:
+        return None
+    left = 2 * size + IN_ADVANCE  # twice, for interlaced ones
     inflate = zlib.decompressobj()
     try:
         for part in _chunks(content):

@@ -43,8 +43,8 @@ def read_raster(path: Path) -> tuple[np.ndarray, PixelSize | None]:
     content = path.read_bytes()
     endless = why_endless(content)
     if endless is not None:
-        raise InputError(path, expected="an image that is decoded in the time its pixels take", found=endless,
-                         remedy="Save it again.")  # fmt: skip
+        raise InputError(path, expected="an image that takes the time and memory of its pixels",
+                         found=endless, remedy="The file may be truncated: copy or download it again.")  # fmt: skip
     try:
         pixels = cv2.imdecode(np.frombuffer(content, dtype=np.uint8), cv2.IMREAD_UNCHANGED)
     except cv2.error as error:  # a side of more than 2**20 pixels

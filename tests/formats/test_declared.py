@@ -53,7 +53,7 @@ def test_more_scans_than_any_encoder_writes(tmp_path):
     endless = content[:place] + content[place:-2] * 200 + content[-2:]
     assert why_endless(endless).startswith("2")
     (tmp_path / "a.jpg").write_bytes(endless)
-    with pytest.raises(InputError, match=r"decoded in the time its pixels take, found .* scans"):
+    with pytest.raises(InputError, match=r"time and memory of its pixels, found .* scans"):
         read_image(tmp_path / "a.jpg")
 
 
@@ -73,3 +73,12 @@ def test_data_that_go_on_after_the_last_pixel(tmp_path):
     rows[:, 0] = 0  # the filter
     (tmp_path / "b.png").write_bytes(png(1500, zlib.compress(rows.tobytes())))
     assert (read_image(tmp_path / "b.png") == rows[:, 1:]).all()
+
+
+def test_fewer_bytes_than_the_pixels_take(tmp_path):
+    content = bytearray(saved("PNG"))
+    content[16:24] = struct.pack(">II", 13_000, 13_000)
+    content[29:33] = struct.pack(">I", zlib.crc32(content[12:29]))
+    (tmp_path / "a.png").write_bytes(content)
+    with pytest.raises(InputError, match=r"found 13000 x 13000 pixels in .* bytes, too few for them"):
+        read_image(tmp_path / "a.png")
