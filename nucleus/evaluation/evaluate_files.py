@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from pathlib import Path
 
 from nucleus.errors import InputError
-from nucleus.evaluation.bootstrap import Intervals, describe, intervals
 from nucleus.evaluation.groups import read_groups
-from nucleus.evaluation.report import LabelPair, write_report
+from nucleus.evaluation.report import LabelPair
 from nucleus.evaluation.score_files import MAX_DETECTIONS, FileScores, score_files
 from nucleus.evaluation.score_pair import read_labels
 from nucleus.evaluation.sources import open_source
-from nucleus.evaluation.strata import density_strata, summarize_densities
-from nucleus.evaluation.summary import OVERALL, ScoredImage, by_modality
-from nucleus.evaluation.table import format_densities, format_intervals, format_table, write_scores
-from nucleus.evaluation.threshold_files import CURVE_FILES, write_curve
+from nucleus.evaluation.write_evaluation import write_evaluation
 from nucleus.formats.image import read_image
-
-FILES = ("scores.json", "scores.csv", "images.csv")
-REPORT_FILES = ("report.html", "report.md")
 
 
 @dataclass(frozen=True)
@@ -98,63 +92,10 @@ def evaluate_files(
         workers=workers,
         progress=progress,
     )
-    return _write(scores, Path(output), report, command)
-
-
-def _write(scores: FileScores, output: Path, report: bool, command: str) -> Evaluation:
-    images = scores.images
-    (known, density_intervals), method = _intervals(images), describe(images)
-    densities = summarize_densities(images)
-    write_scores(
-        output,
-        images,
-        scores.summaries,
-        scores.settings,
-        warnings=scores.warnings,
-        intervals=known,
-        densities=densities,
-        density_intervals=density_intervals,
-        interval_method=method,
-    )
-    names = list(FILES)
-    if scores.ranked:
-        title = Path(scores.settings["predictions"]).name
-        used = max(scores.score_threshold, 0.0)
-        write_curve(output, scores.ranked, [image.modality for image in images], used, title)
-        names += CURVE_FILES
-    if report:
-        write_report(
-            output,
-            images=images,
-            summaries=scores.summaries,
-            intervals=known,
-            density=densities,
-            density_intervals=density_intervals,
-            ranked=scores.ranked,
-            score_threshold=scores.score_threshold,
-            pictures=lambda position: _label_pair(scores, position),
-            settings=scores.settings
-            | {"intervals": f"{method['level']:.0%}, {method['method']}"}
-            | ({"command": command} if command else {}),
-            warnings=scores.warnings,
-        )
-        names += REPORT_FILES
-    tables = [format_table(scores.summaries), format_densities(densities)]
-    if known[OVERALL]["image_mean"]:
-        kind = f"{method['method']}, {method['units'][OVERALL]} of them"
-        tables.append(f"{format_intervals(scores.summaries[OVERALL], known[OVERALL], method['level'])}\n  ({kind})")
-    return Evaluation(scores, "\n\n".join(tables), [output / name for name in names])
-
-
-def _intervals(images: list[ScoredImage]) -> tuple[Intervals, dict[str, Intervals]]:
-    """Intervals overall and by modality, and by density; in one call, since laying out the counts takes longest."""
-    modalities, densities = by_modality([image.modality for image in images]), density_strata(images)
-    flat = {f"{what}\0{name}": members for what, bins in densities.items() for name, members in bins.items()}
-    found = intervals(images, strata=modalities | flat)
-    return (
-        {name: found[name] for name in modalities},
-        {what: {name: found[f"{what}\0{name}"] for name in bins} for what, bins in densities.items()},
-    )
+    name = Path(scores.settings["predictions"]).name
+    pictures_of = functools.partial(_label_pair, scores)
+    text, files = write_evaluation(scores, Path(output), name, report=report, pictures=pictures_of, command=command)
+    return Evaluation(scores, text, files)
 
 
 def _label_pair(scores: FileScores, position: int) -> LabelPair:

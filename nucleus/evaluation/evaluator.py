@@ -18,16 +18,19 @@ from detectron2.structures import Instances
 from detectron2.utils import comm
 
 from nucleus.errors import InputError
-from nucleus.evaluation.bootstrap import describe, intervals
 from nucleus.evaluation.coco_ap import coco_average_precision
 from nucleus.evaluation.image_scores import INSTANCE_SCORES, SEED_PROTOCOL_SCORES, ImageScores, score_image
 from nucleus.evaluation.panels import error_panel, worst_to_best
+from nucleus.evaluation.report import LabelPair
+from nucleus.evaluation.score_pair import DROPPED
+from nucleus.evaluation.scored_set import ScoredSet
 from nucleus.evaluation.summary import OVERALL, ScoredImage, Summary, by_modality, summarize
-from nucleus.evaluation.table import AGGREGATIONS, format_intervals, format_table, write_scores
+from nucleus.evaluation.table import AGGREGATIONS, format_table
 from nucleus.evaluation.threshold import RankedNuclei, choose_threshold, is_test_set, rank_nuclei
-from nucleus.evaluation.threshold_files import CURVE_FILES, write_curve
+from nucleus.evaluation.write_evaluation import write_evaluation
 from nucleus.formats.atomic import atomic_write
 from nucleus.formats.coco import NUCLEUS, read_coco
+from nucleus.formats.image import read_image
 from nucleus.masks.box_masks import BoxMasks
 from nucleus.masks.mask_stack import box_masks_from_stack
 from nucleus.masks.overlap import overlap_table
@@ -37,6 +40,8 @@ from nucleus.visualization.panel import save_panels
 
 logger = logging.getLogger(__name__)
 
+RESULTS = "coco_instances_results.json"
+PANELS = "panels.png"
 NAMED_AT_MOST = 10  # images in an error message
 
 
@@ -222,11 +227,9 @@ class NucleusEvaluator(DatasetEvaluator):
         logger.info("Scores of %s, detections with a score of %g or more (%d lost to others and dropped):\n%s",
                     self.dataset_name, self.score_threshold, dropped, format_table(summaries))  # fmt: skip
         if self.output_dir is not None:
-            self._write(scored, summaries, results, dropped)
-            modalities = [image.modality for image in scored]
-            write_curve(self.output_dir, ranked, modalities, self.score_threshold, self.dataset_name)
-            if self.panels:
-                self._draw(scored, processed, self.score_threshold)
+            settings = self._settings(len(results), dropped)
+            found = ScoredSet(scored, summaries, settings, [], ranked, self.score_threshold)
+            self._write(found, self.output_dir, processed, results)
         overall = summaries[OVERALL]
         return OrderedDict(
             nucleus=_flat(overall, INSTANCE_SCORES),
@@ -260,46 +263,43 @@ class NucleusEvaluator(DatasetEvaluator):
             "segm": coco_average_precision(truth, results, "segm", subsets=subsets, max_detections=self.max_detections),
         }
 
-    def _write(
-        self,
-        scored: list[ScoredImage],
-        summaries: Mapping[str, Summary],
-        results: list[dict[str, Any]],
-        dropped: int,
-    ) -> None:
-        assert self.output_dir is not None
-        settings = {
+    def _settings(self, detections: int, dropped: int) -> dict[str, Any]:
+        return {
             "data set": self.dataset_name,
             "score threshold": self.score_threshold,
             **({"score threshold chosen on": self.dataset_name} if self.choose else {}),
             "detections counted by COCO AP at most": self.max_detections,
-            "detections": len(results),
-            "detections dropped as parts of others": dropped,
+            "detections": detections,
+            DROPPED: dropped,
             "share of its pixels that a detection must keep": self.min_kept,
         }
-        known, method = intervals(scored), describe(scored)
-        write_scores(self.output_dir, scored, summaries, settings, intervals=known, interval_method=method)
-        if known[OVERALL]["image_mean"]:
-            logger.info("By %s, %d of them:\n%s", method["method"], method["units"][OVERALL],
-                        format_intervals(summaries[OVERALL], known[OVERALL], method["level"]))  # fmt: skip
-        with atomic_write(self.output_dir / "coco_instances_results.json") as temporary:
-            temporary.write_text(json.dumps(results), encoding="utf-8")
-        logger.info("Written to %s: scores.json, scores.csv, images.csv, coco_instances_results.json, %s",
-                    self.output_dir, ", ".join(CURVE_FILES))  # fmt: skip
 
-    def _draw(self, scored: Sequence[ScoredImage], processed: Mapping[int, Processed], threshold: float) -> None:
-        assert self.output_dir is not None
-        root = Path(MetadataCatalog.get(self.dataset_name).image_root)
-        ids = list(self._images)
-        drawn = []
-        for position in worst_to_best([image.scores.objects.dsb_score for image in scored], self.panels):
-            image = self._images[ids[position]]
-            truth, predicted, _ = self._label_images(ids[position], processed[ids[position]].results, threshold)
-            name = f"{Path(image['file_name']).stem[:16]} ({image.get('modality') or 'unknown'})"
-            drawn.append(error_panel(root / image["file_name"], truth, predicted, name))
-        title = f"{self.dataset_name}, from the worst image to the best"
-        path = save_panels(self.output_dir / "panels.png", drawn, title)
-        logger.info("Pictures of %d images: %s", len(drawn), path)
+    def _write(
+        self, found: ScoredSet, folder: Path, processed: Mapping[int, Processed], results: list[dict[str, Any]]
+    ) -> None:
+        ids, root = list(self._images), Path(MetadataCatalog.get(self.dataset_name).get("image_root", ""))
+
+        def pair(position: int) -> LabelPair:
+            one = ids[position]
+            truth, predicted, _ = self._label_images(one, processed[one].results, found.score_threshold)
+            return LabelPair(truth, predicted, read_image(root / self._images[one]["file_name"]))
+
+        tables, files = write_evaluation(found, folder, self.dataset_name, report=bool(self.panels), pictures=pair)
+        with atomic_write(folder / RESULTS) as temporary:
+            temporary.write_text(json.dumps(results), encoding="utf-8")
+        names = [file.name for file in files] + [RESULTS]
+        if self.panels:
+            chosen = worst_to_best([image.scores.objects.dsb_score for image in found.images], self.panels)
+            titles = [f"{Path(found.images[one].name).stem[:16]} ({found.images[one].modality})" for one in chosen]
+            pairs = map(pair, chosen)
+            drawn = [
+                error_panel(root / found.images[one].name, labels.truth, labels.prediction, title)
+                for one, labels, title in zip(chosen, pairs, titles, strict=True)
+            ]
+            save_panels(folder / PANELS, drawn, f"{self.dataset_name}, from the worst image to the best")
+            names.append(PANELS)
+        logger.info("In parts and with intervals:\n%s", tables.partition("\n\n")[2])
+        logger.info("Written to %s: %s", folder, ", ".join(names))
 
 
 def may_choose_threshold(dataset_name: str) -> bool:

@@ -20,10 +20,10 @@ from nucleus.evaluation.coco_ap import coco_average_precision
 from nucleus.evaluation.groups import Groups
 from nucleus.evaluation.label_checks import BINARY, MEANING
 from nucleus.evaluation.score_pair import DROPPED, Job, ScoreChunk, Scored
+from nucleus.evaluation.scored_set import ScoredSet
 from nucleus.evaluation.source_entries import ALL, Nothing
 from nucleus.evaluation.sources import IMAGE_SUFFIXES, Pair, Source, files_by_name, listed, match_names, match_pairs
-from nucleus.evaluation.summary import ScoredImage, Summary, by_modality, summarize
-from nucleus.evaluation.threshold import RankedNuclei
+from nucleus.evaluation.summary import ScoredImage, by_modality, summarize
 from nucleus.formats.coco import NUCLEUS
 from nucleus.masks.resolve_overlaps import MIN_KEPT
 from nucleus.processes import in_order
@@ -35,26 +35,13 @@ WORTH_A_PROCESS = 64  # images; a process takes a second to start
 
 
 @dataclass(frozen=True)
-class FileScores:
-    """What came out.
+class FileScores(ScoredSet):
+    """What came out, each image in the order of `pairs`.
 
     Attributes:
-        images: each image with its counts, in the order of `pairs`.
-        summaries: overall and by modality; see `summary.summarize`.
-        settings: what the scores depend on.
-        warnings: what a reader must know before trusting the scores.
-        ranked: the predicted nuclei of each image with their scores, for the curve over the score threshold; empty
-            unless all predictions have scores.
-        score_threshold: lowest score of what counts here; `source_entries.ALL` without scores.
         jobs: what was scored; `score_pair.read_labels` reads one again.
     """
 
-    images: list[ScoredImage]
-    summaries: dict[str, Summary]
-    settings: dict[str, Any]
-    warnings: list[str]
-    ranked: list[RankedNuclei]
-    score_threshold: float
     jobs: list[Job]
 
 
