@@ -23,7 +23,8 @@ def trained(train, tmp_path_factory):
 def test_a_run_leaves_weights_scores_and_a_picture(trained):
     output, printed = trained
     evaluation = output / "evaluation" / "bbbc038_synthetic_test"
-    assert {"scores.json", "scores.csv", "images.csv", "panels.png", "report.html"} <= {path.name for path in evaluation.iterdir()}
+    written = {path.name for path in evaluation.iterdir()}
+    assert {"scores.json", "scores.csv", "images.csv", "panels.png", "report.html"} <= written
     assert "DSB score" in printed and "seed protocol" in printed
     with (evaluation / "images.csv").open() as file:
         assert len(list(csv.DictReader(file))) == 2
