@@ -142,6 +142,8 @@ def why_unsafe(entry: zipfile.ZipInfo) -> str | None:
     It must not leave the target folder by its name, be anything but a file or a folder, or be absurdly large.
     """
     name = entry.filename
+    if not name:
+        return "an empty name"
     if name.startswith(("/", "\\")) or name[1:2] == ":":
         return "an absolute path"
     if "\\" in name or ".." in name.split("/"):

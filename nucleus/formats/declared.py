@@ -11,6 +11,7 @@ PNG = b"\x89PNG\r\n\x1a\n"
 JPEG2000 = b"\xff\x4f\xff\x51"  # start of the code stream, in a file of any kind
 MOST_SCANS = 100  # of a progressive JPEG, each of which goes over all pixels; encoders write about ten
 IN_ADVANCE = 1 << 20  # bytes of a PNG; what a smaller one unpacks to takes no time
+CUT_OFF = "a chunk that goes on beyond the end of the file"
 MOST_DEFLATED = 1032  # bytes that deflate can make of one
 
 
@@ -64,8 +65,8 @@ def why_endless(content: bytes) -> str | None:
     """Why decoding a PNG or JPEG would take time or memory without reason, or None if it would not.
 
     Returns:
-        What was found: more scans than any encoder writes, compressed data that go on after the last pixel, or so few
-        that the pixels declared cannot be in them.
+        What was found: more scans than any encoder writes, a second header, a chunk that is not all there (CUT_OFF),
+        compressed data that go on after the last pixel, or so few that the pixels declared cannot be in them.
     """
     if content.startswith(b"\xff\xd8"):
         scans = content.count(b"\xff\xda")
@@ -74,6 +75,14 @@ def why_endless(content: bytes) -> str | None:
         return None
     width, height, bits, colours = struct.unpack_from(">IIBB", content.ljust(26, b"\0"), 16)
     samples = {2: 3, 4: 2, 6: 4}.get(colours, 1)
+    heads = []
+    for kind, part in _chunks(content):
+        if part is None:  # OpenCV would take memory for it first
+            return CUT_OFF
+        if kind == b"IHDR":
+            heads.append(part)
+    if content[12:16] != b"IHDR" or len(heads) > 1:  # decoders do not agree which of them counts
+        return f"{len(heads)} headers, or one that does not come first"
     size = (height + 7) * (1 + (width * bits * samples + 7) // 8)
     if size > IN_ADVANCE + MOST_DEFLATED * len(content):
         return f"{width} x {height} pixels in {len(content):,} bytes, too few for them"
@@ -82,8 +91,8 @@ def why_endless(content: bytes) -> str | None:
     left = 2 * size + IN_ADVANCE  # twice, for interlaced ones
     inflate = zlib.decompressobj()
     try:
-        for part in _chunks(content):
-            while part and left > 0 and not inflate.eof:
+        for kind, part in _chunks(content):
+            while kind == b"IDAT" and part and left > 0 and not inflate.eof:
                 left -= len(inflate.decompress(part, IN_ADVANCE))
                 part = inflate.unconsumed_tail
     except zlib.error:
@@ -91,11 +100,13 @@ def why_endless(content: bytes) -> str | None:
     return "compressed data that go on after the last pixel" if left <= 0 else None
 
 
-def _chunks(content: bytes) -> Iterator[bytes]:
-    """The contents of the IDAT chunks of a PNG."""
+def _chunks(content: bytes) -> Iterator[tuple[bytes, bytes | None]]:
+    """The kinds and contents of the chunks of a PNG, up to the end or to one that is not all there (None)."""
     place = len(PNG)
     while place + 8 <= len(content):
         length, kind = struct.unpack_from(">I4s", content, place)
-        if kind == b"IDAT":
-            yield content[place + 8 : place + 8 + length]
+        stop = place + 8 + length
+        yield kind, content[place + 8 : stop] if stop <= len(content) else None
+        if kind == b"IEND":
+            return
         place += length + 12

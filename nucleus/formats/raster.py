@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from nucleus.errors import InputError
-from nucleus.formats.declared import why_endless
+from nucleus.formats.declared import CUT_OFF, why_endless
 from nucleus.formats.stored import PixelSize, plausible
 
 UM_PER_INCH = 25_400
@@ -42,6 +42,8 @@ def read_raster(path: Path) -> tuple[np.ndarray, PixelSize | None]:
     pixel_size = _check_header(path)
     content = path.read_bytes()
     endless = why_endless(content)
+    if endless == CUT_OFF:
+        raise _undecodable(path)
     if endless is not None:
         raise InputError(path, expected="an image that takes the time and memory of its pixels",
                          found=endless, remedy="The file may be truncated: copy or download it again.")  # fmt: skip

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from small_bbbc038 import tree, write_small_set, zip_part
 
-from nucleus.data.archives import ArchiveSource, FolderSource, install, open_source
+from nucleus.data.archives import ArchiveSource, FolderSource, install, open_source, why_unsafe
 from nucleus.data.bbbc038 import TEST, TRAIN
 from nucleus.data.converter import prepare
 from nucleus.data.repairs import Repairs
@@ -180,3 +180,7 @@ def test_nothing_is_written_through_a_link(tmp_path):
     with pytest.raises(OSError, match="symbolic links"):
         install(b"content", tmp_path / "root", "b.png")
     assert (tmp_path / "outside").read_bytes() == b"precious"
+
+
+def test_an_entry_without_a_name_is_unsafe():
+    assert why_unsafe(zipfile.ZipInfo("\0x.png")) == "an empty name"

@@ -82,3 +82,21 @@ def test_fewer_bytes_than_the_pixels_take(tmp_path):
     (tmp_path / "a.png").write_bytes(content)
     with pytest.raises(InputError, match=r"found 13000 x 13000 pixels in .* bytes, too few for them"):
         read_image(tmp_path / "a.png")
+
+
+def test_a_second_header(tmp_path):
+    content = saved("PNG")
+    large = b"IHDR" + struct.pack(">II", 13_000, 13_000) + content[24:29]
+    chunk = struct.pack(">I", 13) + large + struct.pack(">I", zlib.crc32(large))
+    for wrong in (content[:33] + chunk + content[33:], content[:8] + content[33:] + content[8:33]):
+        (tmp_path / "a.png").write_bytes(wrong)
+        with pytest.raises(InputError, match="expected"):
+            read_image(tmp_path / "a.png")
+        assert "header" in why_endless(wrong)
+
+
+def test_a_chunk_that_goes_on_beyond_the_file():
+    content = saved("PNG")
+    place = content.index(b"IDAT")
+    assert "beyond the end" in why_endless(content[: place - 4] + b"\xf0\0\0\0" + content[place:])
+    assert "beyond the end" in why_endless(content[:-20])
