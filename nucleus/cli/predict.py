@@ -106,7 +106,15 @@ def run(args: argparse.Namespace) -> int:
 
                 choice = ModelChoice(files, settings["weights"], settings["config"], args.device, model.threshold)
                 workers = args.workers or available_cpus()
-                report = predict_files_on_dask(images, choice, output, scheduler=args.scheduler, workers=workers, **how)
+                report = predict_files_on_dask(
+                    images,
+                    choice,
+                    output,
+                    scheduler=args.scheduler,
+                    workers=workers,
+                    begin=silence_third_parties,
+                    **how,
+                )
     except OSError as error:
         raise InputError(error.filename or args.output, expected="a disk with room that can be written to",
                          found=error.strerror or str(error),

@@ -12,6 +12,7 @@ nothing else under way. If workers die of it then, too, the image has failed.
 
 from __future__ import annotations
 
+import logging
 import queue
 import shutil
 import time
@@ -62,8 +63,9 @@ def predict_files_on_dask(
     reading: Reading,
     tile: int | None = None,
     batch: int = 1,
-    scheduler: str | None = None,
+    scheduler: Any = None,
     workers: int = 1,
+    begin: Callable[[], object] = bool,
     on_image: Callable[[ImageFile, Done | InputError], None] = lambda image, outcome: None,
     on_tiles: Callable[[ImageFile, int, int], None] = lambda image, tiles, of: None,
 ) -> Report:
@@ -72,8 +74,10 @@ def predict_files_on_dask(
     Args:
         images, output, reading, tile, batch, on_image, on_tiles: as there. Images are done in any order.
         model: loaded by each worker process, once.
-        scheduler: address of a Dask scheduler, such as tcp://host:8786; None to start processes on this machine.
+        scheduler: address of a Dask scheduler, such as tcp://host:8786, or a cluster object, as of dask-jobqueue; None
+            to start processes on this machine.
         workers: how many of these, of one thread each.
+        begin: called in each of these before anything else.
 
     Returns:
         What was done, in the order of the images. Images that could not be read, or that killed their workers, are in
@@ -92,8 +96,8 @@ def predict_files_on_dask(
                         config=model.files.config.absolute())  # fmt: skip
         model = replace(model, files=files)
     job = Job(model, output.absolute(), reading, tile, batch, uuid.uuid4().hex, versions())
-    token = job.output.hidden / TOKEN
-    with _connected(scheduler, workers) as client:
+    token = output.hidden / TOKEN
+    with _connected(scheduler, workers, begin) as client:
         with atomic_write(token) as temporary:
             temporary.write_text(job.token, encoding="utf-8")
         try:
@@ -118,27 +122,42 @@ def predict_files_on_dask(
 
 
 @contextmanager
-def _connected(scheduler: str | None, workers: int) -> Iterator[Any]:
+def _connected(scheduler: Any, workers: int, begin: Callable[[], object]) -> Iterator[Any]:
     """A client of the scheduler; without an address, of one of this process, with worker processes beside it."""
-    import dask
-    from distributed import Client, LocalCluster
+    from distributed import Client
 
     with ExitStack() as stack:
-        address: Any = scheduler
-        if scheduler is None:
-            stack.enter_context(dask.config.set({"distributed.scheduler.allowed-failures": DEATHS - 1}))
-            # TLS, since anyone who can talk to a scheduler can run code as its owner, also other users of this machine.
-            # No limit of memory: a local run has none, either.
-            address = stack.enter_context(
-                LocalCluster(n_workers=workers, threads_per_worker=1, processes=True, dashboard_address=None,
-                             memory_limit=0, security=find_spec("cryptography") is not None or None)
-            )  # fmt: skip
+        address = stack.enter_context(_cluster(workers, begin)) if scheduler is None else scheduler
         try:
             client = stack.enter_context(Client(address, timeout=CONNECT, set_as_default=False))
         except (OSError, ValueError) as error:
-            raise InputError(scheduler or "--engine dask", expected="a Dask scheduler, as at tcp://host:8786",
+            raise InputError(str(scheduler or "--engine dask"), expected="a Dask scheduler, as at tcp://host:8786",
                              found=str(error), remedy="Start one: dask scheduler.") from error  # fmt: skip
         yield client
+
+
+@contextmanager
+def _cluster(workers: int, begin: Callable[[], object]) -> Iterator[Any]:
+    """A scheduler in this process and worker processes of one thread each; what goes wrong there is told here."""
+    import dask
+    from distributed import LocalCluster, WorkerPlugin
+
+    class Begin(WorkerPlugin):  # inside, so that it goes to the workers by its code, not by a module that needs torch
+        def setup(self, worker: Any) -> None:
+            begin()
+
+    # TLS, since whoever can talk to a scheduler can run code as its owner, also another user of this machine. No limit
+    # of memory: a local run has none, either.
+    with (
+        dask.config.set({"distributed.scheduler.allowed-failures": DEATHS - 1}),
+        LocalCluster(
+            n_workers=workers, threads_per_worker=1, processes=True, dashboard_address="127.0.0.1:0", memory_limit=0,
+            security=find_spec("cryptography") is not None or None, silence_logs=logging.CRITICAL,
+        ) as cluster,
+    ):  # fmt: skip
+        with cluster.get_client() as client:
+            client.register_plugin(Begin(), name="nucleus")
+        yield cluster
 
 
 def _check_workers(client: Any, job: Job) -> None:

@@ -33,7 +33,7 @@ from nucleus.inference.tiling import Tile, TileGrid
 from nucleus.zoo.files import ModelFiles, choose_files, sha256_of
 
 TOKEN = "token"  # in the hidden folder of the output
-TOKEN_WAITS = (0.0, 0.5, 2.0, 5.0)  # seconds; a network file system may show a new file late
+TOKEN_WAITS = (0.0, 0.5, 2.5)  # seconds; a network file system may show a new file late
 SAME = "Install the same environment on all machines."
 PACKAGES = ("dask", "distributed", "torch", "torchvision", "detectron2", "timm", "numpy", "scipy", "scikit-image",
             "opencv-python-headless", "Pillow", "tifffile", "imagecodecs")  # fmt: skip
