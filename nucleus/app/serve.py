@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import socket
+import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +17,7 @@ from nucleus.app.examples import make_examples
 from nucleus.app.guard import is_loopback
 from nucleus.app.limits import Limits
 from nucleus.app.routes import build_app
+from nucleus.app.scratch import scratch_folder
 from nucleus.errors import InputError
 
 if TYPE_CHECKING:
@@ -77,6 +80,10 @@ def listen(host: str, port: int) -> socket.socket:
     return listener
 
 
+def _end(number: int, frame: object) -> None:
+    raise SystemExit(128 + number)
+
+
 def serve(
     model: Model, limits: Limits, listener: socket.socket, host: str, ready: Callable[[str], None] = print
 ) -> None:
@@ -108,8 +115,12 @@ def serve(
     if not is_loopback(host):
         ready(f"WARNING: it listens on {host}, so that everybody who reaches this machine over the network can use it "
               "and see the images of whoever gives away a key. There is no password and no encryption.")  # fmt: skip
+    if threading.current_thread() is threading.main_thread():
+        # uvicorn shuts down and then raises the signal again, which would end the process before it has tidied up.
+        signal.signal(signal.SIGTERM, _end)
     try:
-        uvicorn.Server(config).run(sockets=[listener])
+        with scratch_folder():
+            uvicorn.Server(config).run(sockets=[listener])
     finally:
         app.state.line.close()
         listener.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import socket
 import time
 from pathlib import Path
@@ -17,6 +18,7 @@ pytest.importorskip("httpx", reason='the page: pip install "nucleus[app]" httpx'
 import httpx
 
 from nucleus.app import serve
+from nucleus.app.scratch import remove_stale
 from nucleus.app.serve import listen
 from nucleus.cli.main import run_command
 from nucleus.errors import InputError
@@ -120,3 +122,19 @@ def test_the_command(server, capsys):
     assert run_command("app", ["--weights", "none.pth", "--port", "0"]) == 2
     with pytest.raises(SystemExit):
         run_command("app", ["--weights", "w.pth", "--max-upload", "0"])
+
+
+def test_a_killed_server_leaves_files_where_the_next_one_removes_them(server, weights, tmp_path, monkeypatch):
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    first = type(server)(weights)
+    with socket.create_connection(("127.0.0.1", first.port)) as wire:
+        wire.sendall(b"POST /api/images HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/octet-stream\r\n"
+                     b"Content-Length: 100\r\n\r\nbegun")  # fmt: skip
+        while not (left := list(tmp_path.glob("nucleus-page-*/*/uploaded image"))):
+            time.sleep(0.05)
+        first.process.kill()
+        first.process.wait(10)
+    own = left[0].parents[1]
+    assert remove_stale(tmp_path) == [], "young ones may be about to be locked"
+    os.utime(own, (1e9, 1e9))
+    assert remove_stale(tmp_path) == [own]
