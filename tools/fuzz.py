@@ -377,7 +377,7 @@ def _configs(folder: Path) -> list[bytes]:
     (folder / "base.yaml").write_text("SOLVER: {MAX_ITER: 7}\n")
     return [b"_BASE_: base.yaml\nMODEL:\n  TIMM: {NAME: x, WEIGHTS: ''}\nINPUT:\n  SCALE_RANGE: (0.7, 1.5)\n",
             b"VERSION: 2\nSOLVER:\n  STEPS: [1, 2]\n  BASE_LR: 0.1\nDATASETS: {TRAIN: &t ['a'], TEST: *t}\n",
-            b"VERSION: 1\nMODEL:\n  WEIGHTS: '0'\n"]  # fmt: skip
+            b"MODEL: {MASK_ON: true}\n"]  # fmt: skip
 
 
 def _weights(name: str) -> Read:

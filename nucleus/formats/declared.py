@@ -83,12 +83,12 @@ def why_endless(content: bytes) -> str | None:
             heads.append(part)
     if content[12:16] != b"IHDR" or len(heads) > 1:  # decoders do not agree which of them counts
         return f"{len(heads)} headers, or one that does not come first"
-    size = (height + 7) * (1 + (width * bits * samples + 7) // 8)
-    if size > IN_ADVANCE + MOST_DEFLATED * len(content):
+    row = (width * bits * samples + 7) // 8
+    if height * row > IN_ADVANCE + MOST_DEFLATED * len(content):
         return f"{width} x {height} pixels in {len(content):,} bytes, too few for them"
     if len(content) < IN_ADVANCE:
         return None
-    left = 2 * size + IN_ADVANCE  # twice, for interlaced ones
+    left = 2 * (height + 7) * (1 + row) + IN_ADVANCE  # twice, for interlaced ones
     inflate = zlib.decompressobj()
     try:
         for kind, part in _chunks(content):

@@ -48,9 +48,8 @@ def read_label_image(path: str | Path) -> np.ndarray:
     try:
         labels = _read_tiff(path) if path.suffix.lower() in TIFF_SUFFIXES else read_raster(path)[0]
     except InputError as error:
-        raise InputError(
-            path, expected="a label image (PNG or TIFF)", found=error.found, remedy=error.remedy
-        ) from error
+        raise InputError(path, expected=f"a label image (PNG or TIFF): {error.expected}", found=error.found,
+                         remedy=error.remedy) from error  # fmt: skip
     if labels.ndim != 2:
         raise InputError(
             path,

@@ -86,7 +86,8 @@ def _check_header(path: Path) -> PixelSize | None:
             with Image.open(path, formats=FORMATS) as image:
                 kind, frames, dots_per_inch = image.format, getattr(image, "n_frames", 1), image.info.get("dpi")
     except Image.DecompressionBombError as error:
-        raise InputError(path, expected="at most 178 million pixels in a file decoded at once", found="more",
+        raise InputError(path, expected="at most 178 million pixels in a file decoded at once",
+                         found="one that declares more than 178 million pixels",
                          remedy="Save it as a tiled TIFF, which is read in parts.") from error  # fmt: skip
     except UnidentifiedImageError as error:
         raise _other_kind(path) from error
