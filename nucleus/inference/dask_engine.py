@@ -13,6 +13,7 @@ nothing else under way. If workers die of it then, too, the image has failed.
 from __future__ import annotations
 
 import logging
+import pickle
 import queue
 import shutil
 import time
@@ -25,8 +26,12 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import cloudpickle
+
+import nucleus
 from nucleus.errors import InputError
 from nucleus.formats.atomic import atomic_write
+from nucleus.inference import dask_remote
 from nucleus.inference.dask_tasks import (
     SAME,
     TOKEN,
@@ -40,7 +45,7 @@ from nucleus.inference.dask_tasks import (
     Tiles,
     Work,
     check_worker,
-    run_work,
+    listed,
     versions,
 )
 from nucleus.inference.image_files import ImageFile
@@ -169,10 +174,11 @@ def _check_workers(client: Any, job: Job) -> None:
     except TimeoutError as error:
         raise InputError(_address(client), expected="a Dask scheduler with workers", found="one without",
                          remedy="Start some: dask worker ADDRESS --nthreads 1.") from error  # fmt: skip
-    theirs = client.get_versions()["scheduler"]["packages"]["distributed"]
-    if theirs != distributed.__version__:
-        raise InputError(_address(client), expected=f"distributed {distributed.__version__} as here", found=theirs,
-                         remedy=SAME)  # fmt: skip
+    theirs = client.get_versions(packages=["nucleus"])["scheduler"]["packages"]  # it takes the names of functions apart
+    ours = {"distributed": distributed.__version__, "nucleus": nucleus.__version__}
+    if differing := [name for name, version in ours.items() if theirs[name] != version]:
+        raise InputError(_address(client), remedy=SAME, found=listed(differing, theirs),
+                         expected=f"a Dask scheduler with {listed(differing, ours)}")  # fmt: skip
     for address, said in client.run(check_worker, job, on_error="return").items():
         if isinstance(said, InputError):
             raise said
@@ -227,7 +233,7 @@ class _Run:
         on_tiles: Callable[[ImageFile, int, int], None],
     ) -> None:
         self.client = client
-        self.job = job
+        self.packed = cloudpickle.dumps(job)  # once, since it goes with every task
         self.given = {image.name: image for image in images}
         self.waiting = deque(everywhere.values())
         self.on_image = on_image
@@ -241,7 +247,7 @@ class _Run:
         self.flying: dict[Any, Work] = {}
         self.landed: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self.pace, self.tile_pace = Pace(), Pace()
-        self.threads = 0
+        self.threads = self.tasks = 0
         self.looked = self.seen_workers = time.monotonic()
         self.look()
 
@@ -268,8 +274,9 @@ class _Run:
 
     def submit(self, work: Work) -> None:
         """Hand out one task."""
-        future = self.client.submit(run_work, self.job, work, pure=False)
+        future = self.client.submit(dask_remote.run, self.packed, pickle.dumps(work), pure=False)
         self.flying[future] = work
+        self.tasks += 1
         future.add_done_callback(self.landed.put)
 
     def next_work(self) -> Work | None:

@@ -11,7 +11,7 @@ import hashlib
 import platform
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib import metadata
 from typing import TypeAlias
@@ -77,7 +77,7 @@ class ModelChoice:
 
 @dataclass(frozen=True)
 class Job:
-    """What all tasks of a run share; it goes with each of them, about 2 kB.
+    """What all tasks of a run share, and what they do; it goes with each of them, about 2 kB.
 
     Attributes:
         model: finds the nuclei.
@@ -94,6 +94,29 @@ class Job:
     batch: int
     token: str
     versions: dict[str, str]
+
+    def run(self, work: Work) -> Result:
+        """The task itself.
+
+        Raises:
+            InputError: this worker cannot do it: see `check_worker` and `ModelChoice.load`. An image's own errors are
+                in the result.
+            OSError: the output cannot be written.
+        """
+        model = _model(self)
+        start = time.perf_counter()
+        found: tuple[Found, ...] = ()
+        tiles = 0
+        if isinstance(work, Images):
+            found = tuple(_image(self, model, image) for image in work.images)
+        elif isinstance(work, Stitch):
+            found = (_stitch(self, model, work.large),)
+        else:
+            try:
+                tiles = _tiles(self, model, work)
+            except InputError as error:
+                found = (Found(error),)
+        return Result(time.perf_counter() - start, found, tiles)
 
 
 @dataclass(frozen=True)
@@ -164,30 +187,6 @@ class Result:
     tiles: int = 0
 
 
-def run_work(job: Job, work: Work) -> Result:
-    """The task itself.
-
-    Raises:
-        InputError: this worker cannot do it: see `check_worker` and `ModelChoice.load`. An image's own errors are in
-            the result.
-        OSError: the output cannot be written.
-    """
-    model = _model(job)
-    start = time.perf_counter()
-    found: tuple[Found, ...] = ()
-    tiles = 0
-    if isinstance(work, Images):
-        found = tuple(_image(job, model, image) for image in work.images)
-    elif isinstance(work, Stitch):
-        found = (_stitch(job, model, work.large),)
-    else:
-        try:
-            tiles = _tiles(job, model, work)
-        except InputError as error:
-            found = (Found(error),)
-    return Result(time.perf_counter() - start, found, tiles)
-
-
 def check_worker(job: Job) -> None:
     """See that this process has the packages of the run and sees its output folder.
 
@@ -198,8 +197,8 @@ def check_worker(job: Job) -> None:
     differing = [name for name in job.versions if here.get(name) != job.versions[name]]
     if differing:
         raise InputError(f"the Dask worker on {platform.node()}",
-                         expected="the versions of the run, " + _listed(differing, job.versions),
-                         found=_listed(differing, here), remedy=SAME)  # fmt: skip
+                         expected="the versions of the run, " + listed(differing, job.versions),
+                         found=listed(differing, here), remedy=SAME)  # fmt: skip
     path = job.output.hidden / TOKEN
     for wait in TOKEN_WAITS:
         time.sleep(wait)
@@ -224,8 +223,9 @@ def versions() -> dict[str, str]:
     return found
 
 
-def _listed(names: Iterable[str], known: dict[str, str]) -> str:
-    return ", ".join(f"{name} {known.get(name, 'missing')}" for name in names)
+def listed(names: Iterable[str], known: Mapping[str, str | None]) -> str:
+    """Packages with their versions, for an error."""
+    return ", ".join(f"{name} {known.get(name) or 'missing'}" for name in names)
 
 
 _loaded: tuple[ModelChoice, str, Model] | None = None
