@@ -31,7 +31,7 @@ class Costs:
         client_image: of the client for each image of a task.
         scheduler_task: of the scheduler for each task.
         scheduler_image: of the scheduler for each image of a task: the bytes of its path and its record.
-        scheduler_worker: of the scheduler for each task and each worker that is connected.
+        scheduler_worker: of the scheduler in every second for each worker that is connected: heartbeats.
         worker_task: of a worker for each task, beside its images.
         before: of the client for each image before the first task: listing.
     """
@@ -109,7 +109,7 @@ class _Simulation:
         self.events: list[tuple[float, int, Callable[[int], None], int]] = []
         self.number = self.flying = self.tasks = 0
         self.now = self.worked = 0.0
-        self.per_task = costs.scheduler_task + costs.scheduler_worker * workers
+        self.left_of_scheduler = max(0.01, 1 - costs.scheduler_worker * workers)
 
     def to_the_end(self) -> None:
         self.client.serve(0.0, self.costs.before * self.left)
@@ -128,8 +128,12 @@ class _Simulation:
             self.left, self.flying, self.tasks = self.left - k, self.flying + 1, self.tasks + 1
             self.at(self.client.serve(self.now, self.costs.client_task / 2), self.submitted, k)
 
+    def scheduling(self, k: int) -> float:
+        """Seconds of the scheduler, at each end of a task."""
+        return (self.costs.scheduler_task + self.costs.scheduler_image * k) / 2 / self.left_of_scheduler
+
     def submitted(self, k: int) -> None:
-        self.at(self.scheduler.serve(self.now, (self.per_task + self.costs.scheduler_image * k) / 2), self.assigned, k)
+        self.at(self.scheduler.serve(self.now, self.scheduling(k)), self.assigned, k)
 
     def assigned(self, k: int) -> None:
         if self.idle:
@@ -149,7 +153,7 @@ class _Simulation:
             self.start(self.waiting.popleft())
         else:
             self.idle += 1
-        self.at(self.scheduler.serve(self.now, (self.per_task + self.costs.scheduler_image * k) / 2), self.landed, k)
+        self.at(self.scheduler.serve(self.now, self.scheduling(k)), self.landed, k)
 
     def landed(self, k: int) -> None:
         self.at(

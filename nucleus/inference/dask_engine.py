@@ -20,7 +20,7 @@ import time
 import uuid
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -174,9 +174,12 @@ def _check_workers(client: Any, job: Job) -> None:
     except TimeoutError as error:
         raise InputError(_address(client), expected="a Dask scheduler with workers", found="one without",
                          remedy="Start some: dask worker ADDRESS --nthreads 1.") from error  # fmt: skip
-    theirs = client.get_versions(packages=["nucleus"])["scheduler"]["packages"]  # it takes the names of functions apart
+    # The scheduler runs nothing of nucleus, but it takes the name of a function apart.
+    theirs = {"distributed": client.get_versions()["scheduler"]["packages"]["distributed"]}
+    with suppress(ImportError):
+        theirs["nucleus"] = client.run_on_scheduler(dask_remote.version)
     ours = {"distributed": distributed.__version__, "nucleus": nucleus.__version__}
-    if differing := [name for name, version in ours.items() if theirs[name] != version]:
+    if differing := [name for name, version in ours.items() if theirs.get(name) != version]:
         raise InputError(_address(client), remedy=SAME, found=listed(differing, theirs),
                          expected=f"a Dask scheduler with {listed(differing, ours)}")  # fmt: skip
     for address, said in client.run(check_worker, job, on_error="return").items():

@@ -1,4 +1,4 @@
-"""The one function that Dask knows of. Its scheduler unpickles what it schedules: a name and bytes, so that it imports
+"""What Dask knows of. Its scheduler unpickles what it schedules: a name and bytes, so that it imports
 no torch and looks into nothing."""
 
 from __future__ import annotations
@@ -6,6 +6,13 @@ from __future__ import annotations
 import pickle
 from functools import lru_cache
 from typing import Any
+
+import nucleus
+
+
+def version() -> str:
+    """Of nucleus, where this runs."""
+    return nucleus.__version__
 
 
 def run(job: bytes, work: bytes) -> Any:

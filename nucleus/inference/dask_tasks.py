@@ -223,9 +223,9 @@ def versions() -> dict[str, str]:
     return found
 
 
-def listed(names: Iterable[str], known: Mapping[str, str | None]) -> str:
+def listed(names: Iterable[str], known: Mapping[str, str]) -> str:
     """Packages with their versions, for an error."""
-    return ", ".join(f"{name} {known.get(name) or 'missing'}" for name in names)
+    return ", ".join(f"{name} {known.get(name, 'missing')}" for name in names)
 
 
 _loaded: tuple[ModelChoice, str, Model] | None = None
