@@ -18,7 +18,7 @@ from pycocotools import mask as coco_mask
 from nucleus.errors import InputError
 from nucleus.formats.atomic import atomic_write
 from nucleus.masks.nuclei import in_batches, iterate_nuclei
-from nucleus.masks.rle import ROOM, Rle, decode_coco, rle_from_runs, runs_from_coco
+from nucleus.masks.rle import ROOM, Rle, decode_coco, normal_coco, rle_from_runs
 
 NUCLEUS = {"id": 1, "name": "nucleus"}
 KEYS = {
@@ -215,7 +215,7 @@ def rle_from_segmentation(segmentation: Any, height: int, width: int) -> Rle:
         not all(isinstance(count, int) for count in counts) or sum(counts) != height * width
     ):
         raise ValueError(f"expected counts that add up to {height} x {width} pixels, found others")
-    return rle_from_runs(runs_from_coco({"size": [height, width], "counts": counts}), height, width)
+    return normal_coco({"size": [height, width], "counts": counts})
 
 
 def _rle_of_polygons(polygons: list[Any], height: int, width: int) -> Rle:

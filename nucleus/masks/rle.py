@@ -203,11 +203,37 @@ def runs_from_coco(rle: Rle) -> np.ndarray:
     Raises:
         ValueError: the counts are no string or list of whole numbers of at least 0, or leave the image.
     """
+    return _runs(_checked_counts(rle)[1])
+
+
+def normal_coco(rle: Rle) -> Rle:
+    """The RLE as `encode_coco` gives it: checked, compressed, its counts adding up to the image and none empty.
+
+    Args:
+        rle: see `runs_from_coco`.
+
+    Raises:
+        ValueError: see `runs_from_coco`.
+    """
+    height, width = rle["size"]
+    counts, edges = _checked_counts(rle)
+    text = rle["counts"]
+    if isinstance(text, str) and edges.size and edges[-1] == height * width and counts[1:].all():
+        return {"size": [height, width], "counts": text}
+    return rle_from_runs(_runs(edges), height, width)
+
+
+def _checked_counts(rle: Rle) -> tuple[np.ndarray, np.ndarray]:
+    """Counts and their sums up to each."""
     height, width = rle["size"]
     counts = rle["counts"]
     numbers = _counts_from_list(counts) if isinstance(counts, list) else _counts_from_string(_checked_text(counts))
     edges = np.cumsum(numbers)
     _check_inside(numbers, edges, height * width)
+    return numbers, edges
+
+
+def _runs(edges: np.ndarray) -> np.ndarray:
     if edges.size % 2:  # the last run is background
         edges = edges[:-1]
     runs = edges.reshape(-1, 2)
