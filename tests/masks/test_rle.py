@@ -193,7 +193,9 @@ def test_runs_that_touch_become_one():
     assert rle_from_runs(runs[:0], 2, 3) == encode_coco(np.zeros((2, 3), bool))
 
 
-@pytest.mark.parametrize("counts", [[1, 2, 1], [0, 0, 1, 2], [1, 1, 0, 1], [1, 2, 0, 0, 1], "121", "12", "0012", b"121"])
+@pytest.mark.parametrize(
+    "counts", [[1, 2, 1], [0, 0, 1, 2], [1, 1, 0, 1], [1, 2, 0, 0, 1], "121", "12", "0012", b"121"]
+)
 def test_one_mask_has_one_normal_form(counts):
     mask = np.array([[0, 1], [1, 0]], bool)
     assert normal_coco({"size": [2, 2], "counts": counts}) == encode_coco(mask)
