@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from detectron2.checkpoint import DetectionCheckpointer
 
 from nucleus.errors import InputError
 from nucleus.modeling.array_pickle import read_arrays
 from nucleus.modeling.from_torchvision import from_torchvision, is_torchvision
-from nucleus.modeling.pretrained import read_weights
+from nucleus.modeling.pretrained import load_plain, read_weights
 
 
 class CheckpointReader(DetectionCheckpointer):
@@ -37,7 +36,7 @@ class CheckpointReader(DetectionCheckpointer):
 
     def _torch_load(self, path: str) -> dict[str, Any]:
         try:
-            return torch.load(path, map_location="cpu", weights_only=True)
+            return load_plain(path)
         except Exception as error:  # unpickling fails in as many ways as there are broken files
             raise InputError(
                 path,

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib
+import zipfile
 from pathlib import Path
+from typing import Any
 
 import timm
 import torch
@@ -62,6 +64,20 @@ def packaged_imagenet_weights(name: str) -> dict[str, torch.Tensor]:
     return dict(zip(names, stored, strict=True))
 
 
+def load_plain(path: str | Path) -> Any:
+    """Load a .pth file of tensors and plain values to the CPU; no code in it is run.
+
+    Raises:
+        ValueError: the archive is compressed, which torch never does: it could unpack to a thousand times its size.
+        Exception: whatever else unpickling a broken file ends in.
+    """
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
+                raise ValueError("a compressed archive")
+    return torch.load(path, map_location="cpu", weights_only=True)
+
+
 def read_weights(path: str | Path) -> dict[str, torch.Tensor]:
     """Read a state dict from .safetensors, or from a .pth/.pt file without running any code in it.
 
@@ -77,7 +93,7 @@ def read_weights(path: str | Path) -> dict[str, torch.Tensor]:
             from safetensors.torch import load_file
 
             return load_file(path)
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        state = load_plain(path)
     except Exception as error:  # unpickling fails in as many ways as there are broken files
         raise InputError(
             path,
@@ -88,7 +104,9 @@ def read_weights(path: str | Path) -> dict[str, torch.Tensor]:
     for key in ("ema", "model_ema", "state_dict", "model"):
         if isinstance(state, dict) and isinstance(state.get(key), dict):
             state = state[key]
-    if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
+    if not isinstance(state, dict) or not all(
+        isinstance(key, str) and isinstance(value, torch.Tensor) for key, value in state.items()
+    ):
         raise InputError(path, expected="a state dict of tensors", found=type(state).__name__)
     wrapped = {key.removeprefix("module."): value for key, value in state.items() if key.startswith("module.")}
     return wrapped or state

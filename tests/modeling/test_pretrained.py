@@ -1,3 +1,5 @@
+import zipfile
+
 import pytest
 import timm
 import torch
@@ -40,6 +42,22 @@ def test_reading_weights_runs_no_code(tmp_path):
     with pytest.raises(InputError, match=r"evil\.pth"):
         read_weights(tmp_path / "evil.pth")
     assert not (tmp_path / "witness").exists()
+
+
+def test_weights_that_unpack_to_more_than_the_file_are_refused(tmp_path):
+    torch.save({"a": torch.zeros(1 << 20)}, tmp_path / "plain.pth")
+    with zipfile.ZipFile(tmp_path / "plain.pth") as plain, zipfile.ZipFile(tmp_path / "bomb.pth", "w") as bomb:
+        for name in plain.namelist():
+            bomb.writestr(name, plain.read(name), zipfile.ZIP_DEFLATED)
+    assert (tmp_path / "bomb.pth").stat().st_size < 20_000
+    with pytest.raises(InputError, match=r"bomb\.pth: .*compressed"):
+        read_weights(tmp_path / "bomb.pth")
+
+
+def test_names_of_tensors_are_texts(tmp_path):
+    torch.save({3: torch.ones(2)}, tmp_path / "numbers.pth")
+    with pytest.raises(InputError, match="state dict"):
+        read_weights(tmp_path / "numbers.pth")
 
 
 @pytest.mark.parametrize("content", [b"", b"not a checkpoint"])
