@@ -245,7 +245,10 @@ def check(costs: Costs) -> list[dict[str, Any]]:
             trivial = engine(on, CALIBRATE, 0.0, 1)
             found = engine(on, images, seconds, in_task)
         factor = trivial.wall / trivial.tasks / slowest
-        busy = Costs(**{name: value * factor for name, value in vars(costs).items()} | {"before": 0.0})
+        busy = Costs(
+            **{name: value * factor for name, value in vars(costs).items()}
+            | {"before": 0.0, "scheduler_worker": costs.scheduler_worker}
+        )
         expected = simulate(images, workers, seconds, busy, batched=in_task is None)
         rows.append(
             {
@@ -324,8 +327,11 @@ def million(image_seconds: float, costs: Costs, spread: float) -> dict[bool, lis
         slow = [(w, run) for w, run in runs if MILLION * image_seconds / w / run.seconds < EFFICIENT]
         if slow:
             workers, run = slow[0]
-            why = max(("scheduler", run.scheduler), ("client", run.client), key=lambda one: one[1])
-            print(f"Below {EFFICIENT:.0%} from {workers} workers on: the {why[0]} is busy {why[1]:.0%} of the time.")
+            listed = MILLION * costs.before / run.seconds
+            why = f"scheduler busy {run.scheduler:.0%}, client {run.client:.0%} of the time"
+            if max(run.scheduler, run.client) < EFFICIENT:
+                why = f"nothing is full, but listing the files before the first task takes {listed:.0%} of the time"
+            print(f"Below {EFFICIENT:.0%} from {workers} workers on: {why}.")
         else:
             print(f"Above {EFFICIENT:.0%} up to {WORKERS[-1]} workers.")
     return found
