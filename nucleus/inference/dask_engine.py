@@ -131,6 +131,7 @@ def _connected(scheduler: Any, workers: int, begin: Callable[[], object]) -> Ite
     """A client of the scheduler; without an address, of one of this process, with worker processes beside it."""
     from distributed import Client
 
+    logging.getLogger("distributed.client").setLevel(logging.CRITICAL)  # a lost scheduler: told as an error, below
     with ExitStack() as stack:
         address = stack.enter_context(_cluster(workers, begin)) if scheduler is None else scheduler
         try:
