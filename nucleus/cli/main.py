@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 
@@ -24,6 +25,7 @@ COMMANDS = {
     "doctor": "what is installed, and what would fail",
 }
 BAD_INPUT = 2  # the exit code for input that the user can mend, as argparse uses it
+NOBODY_READS = 141  # as of a program that ends by SIGPIPE
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -51,6 +53,9 @@ def run_command(name: str, arguments: Sequence[str] | None = None) -> int:
     except InputError as error:
         print(f"nucleus {name}: {error}", file=sys.stderr)
         return BAD_INPUT
+    except BrokenPipeError:  # who reads the output has gone, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else the interpreter's last flush would fail
+        return NOBODY_READS
     except KeyboardInterrupt:
         print(f"nucleus {name}: stopped", file=sys.stderr)
         return 130

@@ -37,3 +37,11 @@ def test_the_module_runs_as_a_program_and_bad_input_is_exit_code_two(tmp_path):
     )
     assert failed.returncode == 2
     assert missing in failed.stderr and "Traceback" not in failed.stderr
+
+
+def test_output_that_nobody_reads_ends_without_a_traceback():
+    command = [sys.executable, "-u", "-m", "nucleus", "zoo", "--json"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        process.stdout.close()
+        said = process.stderr.read()
+    assert (process.returncode, said) == (141, "")
