@@ -89,8 +89,8 @@ def _run(run: Callable[[argparse.Namespace], object], args: argparse.Namespace) 
 def _end(code: int) -> NoReturn:
     """End one of several processes past the interpreter's clean-up, as multiprocessing ends those that it starts.
 
-    The clean-up could wait for processes that are no longer there; and threads of gloo that then give back tensors end
-    the process by SIGABRT, once in some dozen runs (https://github.com/pytorch/pytorch/pull/179291).
+    The clean-up could wait for processes that are no longer there; and threads of gloo that then give back tensors can
+    end the process by SIGABRT (https://github.com/pytorch/pytorch/pull/179291).
     """
     logging.shutdown()
     sys.stdout.flush()
