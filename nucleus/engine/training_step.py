@@ -17,6 +17,7 @@ from torch import nn
 
 from nucleus.engine.diverged import diverged, file_names
 from nucleus.errors import InputError
+from nucleus.modeling.precision import computes_in_bfloat16
 
 DTYPES = {"": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
 AUTO = "auto"
@@ -149,14 +150,6 @@ def autocast_dtype(name: str, device: str) -> torch.dtype | None:
             "SOLVER.AUTOCAST", expected="a GPU for float16", found=f"MODEL.DEVICE {device}", remedy="Use bfloat16."
         )
     return DTYPES[name]
-
-
-def computes_in_bfloat16(device: str) -> bool:
-    """Whether a device has instructions for bfloat16; elsewhere it is slower than float32, on a CPU many times."""
-    if device.startswith("cuda"):
-        return torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False)
-    asked = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")  # of x86; without a public name in torch
-    return device == "cpu" and any(getattr(torch.cpu, name, lambda: False)() for name in asked)
 
 
 def _cut(data: Batch, parts: int) -> list[Batch]:

@@ -22,6 +22,7 @@ from nucleus.inference.fold_norms import fold_norms
 from nucleus.inference.prediction import Prediction
 from nucleus.inference.weights import FILES, load_trained_weights
 from nucleus.modeling.nucleus_rcnn import NucleusRCNN
+from nucleus.modeling.precision import computes_in_bfloat16
 from nucleus.modeling.score_threshold import DEFAULT, read_score_threshold
 from nucleus.zoo.files import choose_files
 
@@ -239,11 +240,4 @@ def _fast_dtype(name: str, device: torch.device) -> torch.dtype:
     """SOLVER.AUTOCAST, but float32 where the device has no instructions for it."""
     if name == "float16":
         return torch.float32 if device.type == "cpu" else torch.float16
-    return torch.bfloat16 if name in ("bfloat16", "auto") and _has_bfloat16(device) else torch.float32
-
-
-def _has_bfloat16(device: torch.device) -> bool:
-    if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    asked = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")  # of x86; without a public name in torch
-    return device.type == "cpu" and any(getattr(torch.cpu, name, lambda: False)() for name in asked)
+    return torch.bfloat16 if name in ("bfloat16", "auto") and computes_in_bfloat16(device) else torch.float32

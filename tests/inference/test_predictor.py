@@ -14,9 +14,10 @@ from torch import nn
 from nucleus.config import load_config
 from nucleus.data.mapper import NucleusMapper
 from nucleus.errors import InputError
-from nucleus.inference.predictor import LowPrecision, Model, _has_bfloat16, load_model
+from nucleus.inference.predictor import LowPrecision, Model, load_model
 from nucleus.masks.mask_stack import box_masks_from_stack
 from nucleus.masks.resolve_overlaps import label_image_from_box_masks
+from nucleus.modeling.precision import computes_in_bfloat16
 from nucleus.modeling.score_threshold import record_score_threshold
 
 CONFIG = Path(__file__).parents[2] / "configs" / "quick" / "mask_rcnn_lite0_FPN.yaml"
@@ -147,7 +148,7 @@ def test_the_precision_of_the_config_where_the_processor_has_it(folder, tmp_path
     config.write_text(load_config(CONFIG, [*OVERRIDES, "SOLVER.AUTOCAST", name]).dump())
     backbone = load_model(weights=folder / "model.pth", config_file=config, device="cpu").network.backbone
     lowers = isinstance(backbone, LowPrecision)
-    assert lowers == (name in ("auto", "bfloat16") and _has_bfloat16(torch.device("cpu")))
+    assert lowers == (name in ("auto", "bfloat16") and computes_in_bfloat16("cpu"))
     assert not lowers or backbone.dtype == torch.bfloat16
 
 
