@@ -9,7 +9,10 @@ def test_a_processor_computes_in_bfloat16_if_its_flags_say_so():
     lines = Path("/proc/cpuinfo").read_text().splitlines()
     flags = set(next(line for line in lines if line.startswith(("flags", "Features"))).split())
     assert computes_in_bfloat16("cpu") == computes_in_bfloat16(torch.device("cpu"))
-    assert computes_in_bfloat16("cpu") == bool(flags & {"avx512_bf16", "amx_tile"})
+    if "avx512_bf16" in flags:  # of amx_tile the system has a say, too
+        assert computes_in_bfloat16("cpu")
+    if not flags & {"avx512_bf16", "amx_tile"}:
+        assert not computes_in_bfloat16("cpu")
 
 
 def test_a_device_without_instructions_does_not():
