@@ -37,6 +37,7 @@ def find_nuclei(picture: Picture, model: Model, progress: Callable[[int, int], N
     Returns:
         The nuclei at threshold LOWEST.
     """
+    from nucleus.inference.frames import frame_of
     from nucleus.inference.segment import is_blank, plan  # they import torch
     from nucleus.inference.stitching import offered
 
@@ -47,13 +48,13 @@ def find_nuclei(picture: Picture, model: Model, progress: Callable[[int, int], N
     scale = model.scale_of(grid.height, grid.width)
     boxes, pixels, scores = [np.zeros((0, 4), dtype=np.int64)], [np.zeros(0, dtype=bool)], [np.zeros(0, np.float32)]
     for tile in grid:
-        read = tile.read
-        view = picture.rgb[read.top : read.bottom, read.left : read.right]
+        frame = frame_of(grid, tile, scale)
+        view = picture.rgb[frame.read.top : frame.read.bottom, frame.read.left : frame.read.right]
         if not is_blank(view):
-            found = model.predict(view, scale=scale).at(LOWEST)
+            found = model.predict_batch([view], frames=[frame])[0].at(LOWEST)
             chosen = offered(tile, found.masks, grid.margin)
             masks = found.masks[chosen]
-            boxes.append(masks.boxes + np.tile([read.left, read.top], 2))
+            boxes.append(masks.boxes + np.tile([tile.read.left, tile.read.top], 2))
             pixels.append(masks.pixels)
             scores.append(found.scores[chosen])
         progress(tile.number + 1, len(grid))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -19,6 +20,7 @@ from nucleus.data.geometry import base_scale
 from nucleus.errors import InputError
 from nucleus.formats.image import to_rgb8
 from nucleus.inference.fold_norms import fold_norms
+from nucleus.inference.frames import Frame
 from nucleus.inference.prediction import Prediction
 from nucleus.inference.weights import FILES, load_trained_weights
 from nucleus.modeling.nucleus_rcnn import NucleusRCNN
@@ -73,7 +75,9 @@ class Model:
         return self.predict_batch([image], scale=scale)[0]
 
     @torch.inference_mode()
-    def predict_batch(self, images: Sequence[np.ndarray], *, scale: float | None = None) -> list[Prediction]:
+    def predict_batch(
+        self, images: Sequence[np.ndarray], *, scale: float | None = None, frames: Sequence[Frame] | None = None
+    ) -> list[Prediction]:
         """Find the nuclei of several images in one pass of the network.
 
         Images of different sizes are padded to the largest of them, which takes its time and can move detections at
@@ -82,11 +86,12 @@ class Model:
         Args:
             images: numbers (H, W) or (H, W, 3), grey or RGB. Those that are not uint8 are rescaled by percentiles of
                 the image (`nucleus.formats.rescale`); rescale a tile by those of its whole image before.
-            scale: factor by which all images are enlarged; None for each image's own `scale_of`. For tiles, give that
-                of the whole image.
+            scale: factor by which all images are enlarged; None for each image's own `scale_of`.
+            frames: where the images are parts of larger ones, the pixels that their frames read; in place of `scale`.
 
         Returns:
-            In the same order; label image, masks and boxes are at the size of the image as given.
+            In the same order; label image, masks and boxes are at the size of the image as given, or in the tile of its
+            frame.
 
         Raises:
             ValueError: an array is not (H, W) or (H, W, 3), or has no pixels.
@@ -96,10 +101,17 @@ class Model:
                 raise ValueError(f"expected an image (H, W) or (H, W, 3) with pixels, found shape {image.shape}")
         if not images:
             return []
-        records = [
-            {"image": self._prepare(image, scale), "height": image.shape[0], "width": image.shape[1]}
-            for image in images
-        ]
+        if frames is None:
+            records: list[dict[str, Any]] = [
+                {"image": self._prepare(image, scale), "height": image.shape[0], "width": image.shape[1]}
+                for image in images
+            ]
+        else:
+            records = [
+                {"image": self._to_tensor(frame.sample(to_rgb8(image))), "height": frame.tile.height,
+                 "width": frame.tile.width, "to_image": frame.to_tile()}
+                for image, frame in zip(images, frames, strict=True)
+            ]  # fmt: skip
         return [self._prediction(output["instances"]) for output in self.network(records)]
 
     def _prepare(self, image: np.ndarray, scale: float | None) -> torch.Tensor:
@@ -110,6 +122,9 @@ class Model:
         if factor != 1.0:
             size = max(1, round(width * factor)), max(1, round(height * factor))
             pixels = cv2.resize(pixels, size, interpolation=cv2.INTER_LINEAR)
+        return self._to_tensor(pixels)
+
+    def _to_tensor(self, pixels: np.ndarray) -> torch.Tensor:
         if self.bgr:
             pixels = pixels[..., ::-1]
         return torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))

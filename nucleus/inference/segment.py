@@ -1,7 +1,8 @@
 """One image of any size to its nuclei: in one piece where that is small enough, else tile by tile.
 
-Tiles are cut where the strides of the network fall alike in all of them, enlarged by the factor of the whole image, and
-scaled to 8 bits by its percentiles, so that a nucleus inside a tile looks to the network as it does in the whole image.
+Tiles are cut where the strides of the network fall alike in all of them, enlarged as the whole image would be (see
+`frames`), and scaled to 8 bits by its percentiles, so that a nucleus inside a tile looks to the network as it does in
+the whole image.
 Only the tiles under way are in memory, beside the label image, which is on disk for an image of more than LARGE pixels.
 """
 
@@ -16,6 +17,7 @@ import numpy as np
 from nucleus.errors import InputError
 from nucleus.formats.disk_array import DiskArray
 from nucleus.formats.image_source import ImageSource
+from nucleus.inference.frames import STRIDE, frame_of
 from nucleus.inference.predictor import Model
 from nucleus.inference.stitching import Stitcher, offered
 from nucleus.inference.tile_store import TileNuclei, TileStore
@@ -26,7 +28,6 @@ WHOLE = 1536  # pixels; an image with no longer side is not cut, unless a tile s
 TILE = 1024  # pixels, side of a read region
 SMALLEST_TILE = 256  # pixels, with a margin of 64: less surroundings change what the network finds
 MARGIN = 128  # pixels, or a quarter of the tile if that is less: more than a large nucleus
-STRIDE = 64  # of the coarsest features, in network pixels
 LARGE = 1 << 26  # pixels; the label image of a larger image is a file
 BLANK_BLOCK, BLANK_RANGE = 4, 6  # pixels, grey levels
 LABELS = "labels.raw"
@@ -140,18 +141,21 @@ def nuclei_of_tiles(
     # All of a batch again where one is missing: the same batch as ever, so that its numbers are the same to the last
     # digit.
     found: dict[int, TileNuclei] = {}
-    seen, pixels = [], []
+    seen, pixels, frames = [], [], []
+    scale = model.scale_of(grid.height, grid.width)
     for tile in tiles:
-        read = tile.read
+        frame = frame_of(grid, tile, scale)
+        read = frame.read
         view = source.read_rgb8(read.top, read.left, read.bottom, read.right)
         if len(grid) > 1 and is_blank(view):
-            nothing = BoxMasks(np.zeros((0, 4)), [], read.height, read.width)
+            nothing = BoxMasks(np.zeros((0, 4)), [], tile.read.height, tile.read.width)
             found[tile.number] = TileNuclei(nothing, np.zeros(0), blank=True)
         else:
             seen.append(tile)
             pixels.append(view)
-    scale = model.scale_of(grid.height, grid.width)
-    for tile, prediction in zip(seen, model.predict_batch(pixels, scale=scale), strict=True):
+            frames.append(frame)
+    whole = len(grid) == 1  # an image in one piece is enlarged as in training
+    for tile, prediction in zip(seen, model.predict_batch(pixels, frames=None if whole else frames), strict=True):
         chosen = offered(tile, prediction.masks, grid.margin)
         full = len(prediction.detection_scores) >= model.max_detections
         found[tile.number] = TileNuclei(prediction.masks[chosen], prediction.scores[chosen], full)

@@ -64,7 +64,9 @@ def postprocess(results: Sequence[Instances], records: Sequence[Mapping[str, Any
     Args:
         results: raw detections of each image, on any device, of the size at which the network saw it; pred_masks are
             probabilities (N, 1, M, M).
-        records: "height" and "width" of each image in pixels; without them the size stays.
+        records: "height" and "width" of each image in pixels; without them the size stays. Where the network saw a part
+            of an enlarged image, "to_image" says where it lies (`nucleus.inference.frames`): by what x and y are
+            multiplied, then what is added to them; else the size says it.
 
     Returns:
         Instances on the host, as `NucleusRCNN.inference` says. Boxes that have no extent inside the image are left out.
@@ -78,8 +80,8 @@ def postprocess(results: Sequence[Instances], records: Sequence[Mapping[str, Any
     columns = [(found.pred_boxes.tensor, found.scores[:, None], found.pred_classes[:, None]) for found in results]
     table = torch.cat([torch.cat([column.float() for column in one], dim=1) for one in columns]).cpu()
     found_in = [
-        _to_image(part, found.image_size, size)
-        for part, found, size in zip(table.split(counts), results, sizes, strict=True)
+        _to_image(part, size, record.get("to_image") or _stretched(found.image_size, size))
+        for part, found, size, record in zip(table.split(counts), results, sizes, records, strict=True)
     ]
     if all(found.has("pred_masks") for found in results):
         probabilities = [found.pred_masks[:, 0] for found in results]
@@ -92,10 +94,16 @@ def postprocess(results: Sequence[Instances], records: Sequence[Mapping[str, Any
     return [found if keep.all() else found[keep] for found, keep in zip(found_in, nonempty, strict=True)]
 
 
-def _to_image(table: torch.Tensor, seen: tuple[int, int], size: tuple[int, int]) -> Instances:
-    """Boxes, scores and classes, float32 (N, 6), at the size of the image."""
+def _stretched(seen: tuple[int, int], size: tuple[int, int]) -> tuple[float, float, float, float]:
+    """The whole of what was seen, height and width, to the whole image."""
+    return size[1] / seen[1], size[0] / seen[0], 0.0, 0.0
+
+
+def _to_image(table: torch.Tensor, size: tuple[int, int], to_image: tuple[float, float, float, float]) -> Instances:
+    """Boxes, scores and classes, float32 (N, 6), in pixels of the image."""
     boxes = Boxes(table[:, :4].clone())
-    boxes.scale(size[1] / seen[1], size[0] / seen[0])
+    boxes.scale(*to_image[:2])
+    boxes.tensor += torch.tensor(to_image[2:] * 2)
     boxes.clip(size)
     return Instances(size, pred_boxes=boxes, scores=table[:, 4], pred_classes=table[:, 5].long())
 

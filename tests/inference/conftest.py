@@ -12,6 +12,7 @@ from scipy import ndimage
 
 from nucleus.data.synthetic import make_field
 from nucleus.formats.image_source import ImageSource, open_image
+from nucleus.inference.frames import Frame
 from nucleus.inference.prediction import Prediction
 from nucleus.masks.box_masks import BoxMasks
 
@@ -37,8 +38,8 @@ class Segmenter:
     def scale_of(self, height: int, width: int) -> float:
         return 1.0
 
-    def predict_batch(self, images: Sequence[np.ndarray], *, scale: float | None = None) -> list[Prediction]:
-        assert scale == 1.0
+    def predict_batch(self, images: Sequence[np.ndarray], *, frames: Sequence[Frame] | None = None) -> list[Prediction]:
+        assert frames is None or all(frame.sample(one) is one for one, frame in zip(images, frames, strict=True))
         self.seen += [image.shape[:2] for image in images]
         return [self._predict(image.astype(np.int32)) for image in images]
 

@@ -142,10 +142,10 @@ def test_an_image_that_is_gone_when_its_turn_comes(run):
 
 def test_too_little_memory_for_one_image(run, new_segmenter):
     class Small(new_segmenter):
-        def predict_batch(self, images, *, scale=None):
+        def predict_batch(self, images, *, frames=None):
             if images[0].shape[:2] == (60, 80):
                 raise MemoryError
-            return super().predict_batch(images, scale=scale)
+            return super().predict_batch(images, frames=frames)
 
     report = run(segmenter=Small())
     assert names(report.done) == ["c", "large"]
@@ -172,10 +172,10 @@ class StoppedError(Exception):
 @pytest.mark.parametrize("calls", [1, 4, 7, 10])
 def test_a_run_that_was_stopped_goes_on(run, new_segmenter, calls):
     class Stopping(new_segmenter):
-        def predict_batch(self, images, *, scale=None):
+        def predict_batch(self, images, *, frames=None):
             if len(self.seen) >= calls:
                 raise StoppedError
-            return super().predict_batch(images, scale=scale)
+            return super().predict_batch(images, frames=frames)
 
     expected = Run(new_segmenter, run.pictures, run.output.with_name("expected"))
     expected()

@@ -14,7 +14,9 @@ from torch import nn
 from nucleus.config import load_config
 from nucleus.data.mapper import NucleusMapper
 from nucleus.errors import InputError
+from nucleus.inference.frames import Frame
 from nucleus.inference.predictor import LowPrecision, Model, load_model
+from nucleus.inference.tiling import Region
 from nucleus.masks.mask_stack import box_masks_from_stack
 from nucleus.masks.resolve_overlaps import label_image_from_box_masks
 from nucleus.modeling.precision import computes_in_bfloat16
@@ -92,13 +94,27 @@ def test_grey_16_bit_and_sizes(model, image):
         assert model.predict(np.zeros(shape, dtype=np.uint8)).label_image.shape == shape
 
 
-def test_the_scale_of_a_tile_is_that_of_its_image(model, image):
+def test_the_scale_of_an_image(model, image):
     assert model.scale_of(64, 80) == 1.5
     assert model.scale_of(480, 640) == 1
     tile = image[:32, :32]
     assert model._prepare(tile, 1.5).shape == (3, 48, 48)
     assert model._prepare(tile, None).shape == (3, 96, 96)
     assert model.predict(tile, scale=1.0).label_image.shape == (32, 32)
+
+
+def test_a_frame_of_an_enlarged_image_is_placed_in_its_tile(model, image):
+    """One of the whole image finds what the image gives; in a tile that begins further right, the same further left."""
+    (whole,) = model.predict_batch([image], scale=1.5)
+    region = Region(0, 0, 64, 80)
+    frame = Frame(region, Region(0, 0, 96, 120), region, (1.5, 1.5))
+    (found,) = model.predict_batch([image], frames=[frame])
+    np.testing.assert_allclose(found.detection_scores, whole.detection_scores, atol=1e-2)
+    assert (found.label_image != whole.label_image).mean() < 0.05
+    inside = Frame(Region(0, 10, 64, 80), frame.seen, region, frame.scale)  # the same view, of a tile from column 10 on
+    (shifted,) = model.predict_batch([image], frames=[inside])
+    assert shifted.label_image.shape == (64, 70)
+    assert ((shifted.label_image > 0) != (found.label_image > 0)[:, 10:]).mean() < 0.03  # boxes end at the tile's edge
 
 
 def test_the_channels_of_a_bgr_model(folder, image, tmp_path):

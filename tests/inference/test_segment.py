@@ -128,7 +128,7 @@ def test_16_bits_are_scaled_by_the_whole_image(segmenter, tmp_path):
     tifffile.imwrite(tmp_path / "deep.tif", pixels)
     shown = []
     predict_batch = segmenter.predict_batch
-    segmenter.predict_batch = lambda images, scale: shown.extend(images) or predict_batch(images, scale=scale)
+    segmenter.predict_batch = lambda images, frames: shown.extend(images) or predict_batch(images, frames=frames)
     with open_image(tmp_path / "deep.tif") as source:
         segment(source, segmenter, plan_tiles(400, 700, tile=256, margin=64))
         expected = source.read_rgb8(0, 0, 256, 256)
