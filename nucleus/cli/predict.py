@@ -12,7 +12,7 @@ cannot be read is reported, the others go on, and the exit code is 1. A run that
 it is started again.
 
 With --engine dask, several processes work at once, on this machine or on those of a Dask scheduler; the files are the
-same (docs/scaling.md).
+same as with as many --threads here (docs/scaling.md).
 """
 
 from __future__ import annotations
@@ -58,6 +58,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--level", type=int, default=0, metavar="N", help="of a pyramid (default 0, the full size)")
     parser.add_argument("--device", metavar="D", help="cpu, cuda or cuda:N (default: the config's, or cpu)")
     parser.add_argument("--batch", type=_count, default=1, metavar="N", help="tiles at once; for a GPU (default 1)")
+    parser.add_argument(
+        "--threads", type=_count, metavar="N",
+        help="of the CPU (default: one a processor; with --engine dask one a worker). On some processors the last "
+        "digits of the network's numbers depend on it",
+    )  # fmt: skip
     parser.add_argument("--engine", choices=("local", "dask"), default="local", help="what runs it (default: local)")
     parser.add_argument(
         "--scheduler", metavar="ADDRESS", help="of Dask: tcp://host:8786 (default: none, --workers here)"
@@ -75,10 +80,14 @@ def run(args: argparse.Namespace) -> int:
     if "://" in files.weights:
         raise InputError(files.weights, expected="a file", found="an address", remedy="Fetch it first.")
     silence_third_parties()
-    from nucleus.config import load_config  # torch takes seconds to import
+    import torch  # takes seconds
+
+    from nucleus.config import load_config
     from nucleus.inference.predict_files import Output, Reading, predict_files
     from nucleus.inference.predictor import load_model
 
+    if args.threads and args.engine == "local":
+        torch.set_num_threads(args.threads)
     reading = Reading(args.channel, args.page, args.series, args.level)
     # On Dask, the workers' device need not be here: this process then only asks the model for its threshold.
     device = args.device if args.engine == "local" else "cpu"
@@ -104,7 +113,8 @@ def run(args: argparse.Namespace) -> int:
                 from nucleus.inference.dask_engine import predict_files_on_dask
                 from nucleus.inference.dask_tasks import ModelChoice
 
-                choice = ModelChoice(files, settings["weights"], settings["config"], args.device, model.threshold)
+                choice = ModelChoice(files, settings["weights"], settings["config"], args.device, model.threshold,
+                                     args.threads or 1)  # fmt: skip
                 workers = args.workers or available_cpus()
                 report = predict_files_on_dask(
                     images,

@@ -49,6 +49,7 @@ class ModelChoice:
         config_sha256: of the whole config, as `nucleus predict` records it.
         device: see `nucleus.inference.predictor.load_model`.
         threshold: lowest score of a nucleus.
+        threads: of the CPU, with which a worker computes; on some processors the last digits depend on their number.
     """
 
     files: ModelFiles
@@ -56,6 +57,7 @@ class ModelChoice:
     config_sha256: str
     device: str | None
     threshold: float
+    threads: int = 1
 
     def load(self) -> Model:
         """Load it, once it is certain that it is the same one.
@@ -239,7 +241,8 @@ def _model(job: Job) -> Model:
     with _loading:
         if _loaded is None or _loaded[:2] != (job.model, job.token):
             check_worker(job)
-            cv2.setNumThreads(torch.get_num_threads())
+            torch.set_num_threads(job.model.threads)
+            cv2.setNumThreads(job.model.threads)
             model = _loaded[2] if _loaded is not None and _loaded[0] == job.model else job.model.load()
             _loaded = (job.model, job.token, model)
         return _loaded[2]

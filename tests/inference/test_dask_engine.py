@@ -107,7 +107,14 @@ class Run:
         return {"images": given, "output": output, "reading": Reading(), "tile": TILE} | more
 
     def local(self, **more: Any) -> Report:
-        return predict_files(model=self.choice.load(), **self._how(more))
+        import torch
+
+        threads = torch.get_num_threads()
+        torch.set_num_threads(self.choice.threads)  # on some processors the last digits depend on it
+        try:
+            return predict_files(model=self.choice.load(), **self._how(more))
+        finally:
+            torch.set_num_threads(threads)
 
     def dask(self, **more: Any) -> Report:
         return predict_files_on_dask(model=self.choice, **{"scheduler": self.cluster} | self._how(more))
