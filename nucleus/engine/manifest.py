@@ -22,6 +22,7 @@ from detectron2.data import MetadataCatalog
 from detectron2.utils import comm
 
 import nucleus
+from nucleus.errors import InputError
 from nucleus.formats.atomic import atomic_write
 
 logger = logging.getLogger(__name__)
@@ -55,6 +56,29 @@ def run_manifest(cfg: CfgNode, **known: Any) -> Iterator[dict[str, Any]]:
     finally:
         entry["end"] = _now()
         _write(path, entries)
+
+
+def check_same_data(cfg: CfgNode) -> None:
+    """See, before a run is resumed, that its data sets are those that it began with, as run.json has them.
+
+    Raises:
+        InputError: the annotations of one have changed since.
+    """
+    path = Path(cfg.OUTPUT_DIR) / "run.json"
+    before: dict[str, Any] = {}
+    for entry in _read(path):
+        if "first_iteration" in entry:  # of training; an evaluation may be of any data
+            before |= entry["data"]
+    for name in dict.fromkeys([*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST]):
+        known, now = before.get(name, {}).get("sha256"), _data(name)
+        if known and now["sha256"] and known != now["sha256"]:
+            raise InputError(
+                now["file"] or name,
+                expected=f"the annotations that the run began with, SHA-256 {known[:12]}... (in {path})",
+                found=f"others, SHA-256 {now['sha256'][:12]}...",
+                remedy="Put them back to go on. To train on from its weights on the new ones, start another run: "
+                "MODEL.WEIGHTS a checkpoint of this one, and another OUTPUT_DIR.",
+            )
 
 
 def describe_run(cfg: CfgNode) -> dict[str, Any]:

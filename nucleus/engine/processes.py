@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import argparse
 import logging
+import multiprocessing
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import FrameType
 from typing import NoReturn
 
 import torch
@@ -50,11 +53,24 @@ def start_processes(run: Callable[[argparse.Namespace], object], args: argparse.
     processes = gpus or args.num_processes
     if gpus == 0 and processes * args.num_machines > 1:
         os.environ["CUDA_VISIBLE_DEVICES"] = ""  # in the new processes, so that Detectron2 chooses gloo
+    if processes * args.num_machines > 1:
+        signal.signal(signal.SIGTERM, _pass_on)
     try:
         launch(_run, processes, args.num_machines, args.machine_rank, args.dist_url, args=(run, args))
-    except ProcessExitedException as error:  # it has said why
-        return error.exit_code if error.exit_code > 0 else 1
+    except ProcessExitedException as error:
+        if error.exit_code > 0:
+            return error.exit_code  # it has said why
+        print(f"nucleus train: {error}; the others were stopped. Checkpoints are whole: --resume goes on.",
+              file=sys.stderr)  # fmt: skip
+        return 1
     return 0
+
+
+def _pass_on(number: int, frame: FrameType | None) -> None:
+    """Let the processes that this one has started stop, each as it does; this one ends when they have."""
+    for process in multiprocessing.active_children():
+        if process.pid is not None:
+            os.kill(process.pid, number)
 
 
 @contextmanager
@@ -83,6 +99,8 @@ def _run(run: Callable[[argparse.Namespace], object], args: argparse.Namespace) 
     except InputError as error:
         print(f"nucleus train, process {comm.get_rank()}: {error}", file=sys.stderr, flush=True)
         _end(BAD_INPUT)
+    except SystemExit as stop:
+        _end(int(stop.code or 0))
     return 0
 
 

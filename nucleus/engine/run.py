@@ -15,7 +15,9 @@ from detectron2.utils.logger import setup_logger
 import nucleus.modeling  # noqa: F401  registers the backbones
 from nucleus.config import load_config
 from nucleus.data.catalog import register_all
-from nucleus.engine.manifest import run_manifest
+from nucleus.engine.data_workers import data_workers_alive
+from nucleus.engine.manifest import check_same_data, run_manifest
+from nucleus.engine.preemption import STOPPED
 from nucleus.engine.processes import start_processes
 from nucleus.engine.score_threshold import first_threshold
 from nucleus.engine.trainer import NucleusTrainer
@@ -40,13 +42,18 @@ def launch_run(args: argparse.Namespace) -> int:
 
 
 def run_process(args: argparse.Namespace) -> dict[str, Any]:
-    """Train or evaluate in this process; returns the scores by data set, in the first process."""
+    """Train or evaluate in this process; returns the scores by data set, in the first process.
+
+    Raises:
+        InputError: a data worker has died, beside what training and evaluation raise.
+        SystemExit: with code 143, where SIGTERM stopped the training.
+    """
     register_all()
     cfg = setup(args)
     if args.eval_only:
         model = NucleusTrainer.build_model(cfg)
         load_trained_weights(model, cfg.MODEL.WEIGHTS)
-        with run_manifest(cfg) as entry:
+        with run_manifest(cfg) as entry, data_workers_alive():
             recorded = None if args.choose_threshold else read_score_threshold(weights_file(cfg.MODEL.WEIGHTS))
             entry["scores"] = NucleusTrainer.test(cfg, model, recorded)
             if args.choose_threshold and comm.is_main_process():
@@ -54,10 +61,14 @@ def run_process(args: argparse.Namespace) -> dict[str, Any]:
         return entry["scores"]
     trainer = NucleusTrainer(cfg)
     trainer.resume_or_load(resume=args.resume)
-    with run_manifest(cfg, first_iteration=trainer.start_iter) as entry:
+    if trainer.start_iter > 0:
+        check_same_data(cfg)
+    with run_manifest(cfg, first_iteration=trainer.start_iter) as entry, data_workers_alive():
         entry["scores"] = trainer.train()
         if trainer.stop_reason:
             entry["outcome"] = trainer.stop_reason
+    if trainer.terminate.stopped:
+        raise SystemExit(STOPPED)
     return entry["scores"]
 
 

@@ -27,6 +27,7 @@ from nucleus.engine.ema import EmaHook, build_ema
 from nucleus.engine.evaluation_hook import LogHook, ScoreHook
 from nucleus.engine.metrics_log import trim_metrics
 from nucleus.engine.picture_hook import PictureHook
+from nucleus.engine.preemption import StopOnTerminate
 from nucleus.engine.reseed import ReseedHook
 from nucleus.engine.score_threshold import USED, ThresholdHook, ThresholdRecord, first_threshold
 from nucleus.engine.training_step import TrainingStep, autocast_dtype
@@ -84,6 +85,7 @@ class NucleusTrainer(DefaultTrainer):
         self.max_iter = cfg.SOLVER.MAX_ITER
         self.completed = False
         self.stop_reason = ""
+        self.terminate = StopOnTerminate(self.checkpointer)
         self.register_hooks(self.build_hooks())
 
     def build_hooks(self) -> list[HookBase]:
@@ -106,6 +108,7 @@ class NucleusTrainer(DefaultTrainer):
             best,
             *([EarlyStop(period, cfg.TEST.PATIENCE, best)] if cfg.TEST.PATIENCE else []),
             *([hooks.PeriodicCheckpointer(self.checkpointer, cfg.SOLVER.CHECKPOINT_PERIOD)] if _first() else []),
+            self.terminate,
         ]
 
     def build_writers(self) -> list[EventWriter]:

@@ -31,10 +31,10 @@ class TrainCommand:
         self.command = [sys.executable, "-m", "nucleus", "train", "--config-file", str(config_file)]
         self.env = os.environ | {"DETECTRON2_DATASETS": str(datasets), "OMP_NUM_THREADS": "1"}
 
-    def start(self, *arguments):
-        """Start it; what it prints goes nowhere."""
+    def start(self, *arguments, errors=subprocess.DEVNULL):
+        """Start it; what it prints goes nowhere, but for errors where a file is given."""
         command = [*self.command, *map(str, arguments)]
-        return subprocess.Popen(command, env=self.env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        return subprocess.Popen(command, env=self.env, stdout=subprocess.DEVNULL, stderr=errors)
 
     def fails(self, *arguments):
         """Run it to its end, which must be an error."""
