@@ -54,7 +54,7 @@ lint: setup ## linter, format and types
 	$(BIN)/mypy
 
 docs: $(DOCS_VENV)/.set-up ## build the documentation site in site/; a warning is an error
-	$(DOCS_VENV)/bin/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 PATH="$(abspath $(DOCS_VENV))/bin:$$PATH" mkdocs build --strict --quiet
 	@echo "== Built: site/index.html"
 
 # An environment of its own, small and without torch: docstrings are read, not imported.
