@@ -1,4 +1,4 @@
-"""The tutorial works as it stands: its blocks are run in order in an empty folder, and the files that it names exist."""
+"""The tutorial works as it stands: its blocks run in order in an empty folder, and the files that it names exist."""
 
 from __future__ import annotations
 
