@@ -2,6 +2,7 @@
 
 PYTHON ?= python3
 VENV ?= .venv
+DOCS_VENV ?= .venv-docs
 UV ?= uv
 
 BIN := $(VENV)/bin
@@ -12,7 +13,7 @@ PIP := $(BIN)/python -m pip
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test lint lock clean
+.PHONY: help setup demo test lint docs lock clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -52,11 +53,21 @@ lint: setup ## linter, format and types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+docs: $(DOCS_VENV)/.set-up ## build the documentation site in site/; a warning is an error
+	NO_MKDOCS_2_WARNING=1 PATH="$(abspath $(DOCS_VENV))/bin:$$PATH" mkdocs build --strict --quiet
+	@echo "== Built: site/index.html"
+
+# An environment of its own, small and without torch: docstrings are read, not imported.
+$(DOCS_VENV)/.set-up: requirements/docs.txt
+	@$(PYTHON) -m venv $(DOCS_VENV)
+	@$(DOCS_VENV)/bin/python -m pip install --quiet -r requirements/docs.txt
+	@touch $@
+
 # Pins stay as they are where they still fit; `make lock UPGRADE=--upgrade` takes the newest. Needs uv (pip install uv).
 lock: ## write requirements/lock.txt anew from pyproject.toml
 	$(UV) pip compile pyproject.toml --all-extras --universal --python-version 3.10 --generate-hashes \
 		--no-config --quiet --custom-compile-command "make lock" $(UPGRADE) --output-file $(LOCK)
 
 clean: ## remove the environment, caches and build outputs; data sets, output/ and .wheels/ stay
-	rm -rf $(VENV) build dist nucleus.egg-info .pytest_cache .hypothesis .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(DOCS_VENV) site build dist nucleus.egg-info .pytest_cache .hypothesis .mypy_cache .ruff_cache
 	find nucleus tests tools datasets benchmarks -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
