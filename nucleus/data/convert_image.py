@@ -18,7 +18,7 @@ from nucleus.data.repairs import Repair, Repairs
 from nucleus.errors import InputError
 from nucleus.formats.image import read_image, to_rgb8
 from nucleus.formats.kaggle_csv import RunRow
-from nucleus.masks.rle import decode_kaggle
+from nucleus.masks.kaggle_runs import decode_kaggle
 
 
 @dataclass(frozen=True)

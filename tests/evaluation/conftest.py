@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
+from nucleus.masks.kaggle_runs import decode_kaggle
 from nucleus.masks.label_image import label_image_from_masks
-from nucleus.masks.rle import decode_kaggle
 
 Pair = tuple[np.ndarray, np.ndarray]
 

@@ -15,7 +15,8 @@ from nucleus.formats.coco import write_coco
 from nucleus.formats.geojson import write_geojson
 from nucleus.formats.kaggle_csv import write_kaggle_csv
 from nucleus.formats.label_image import write_label_image
-from nucleus.masks.rle import encode_coco, encode_kaggle, rles_from_label_image
+from nucleus.masks.kaggle_runs import encode_kaggle
+from nucleus.masks.rle import encode_coco, rles_from_label_image
 
 LABELS = {
     "a": np.array([[1, 1, 0, 2], [1, 0, 0, 2], [0, 0, 3, 2]], dtype=np.int32),

@@ -10,8 +10,8 @@ import tifffile
 
 from nucleus.formats import tiff
 from nucleus.formats.kaggle_csv import read_kaggle_csv
+from nucleus.masks.kaggle_runs import decode_kaggle
 from nucleus.masks.label_image import label_image_from_masks
-from nucleus.masks.rle import decode_kaggle
 
 
 @pytest.fixture(scope="session")

@@ -17,7 +17,7 @@ from nucleus.formats.image_source import open_array
 from nucleus.formats.kaggle_csv import read_kaggle_csv
 from nucleus.inference import exports
 from nucleus.inference.exports import DEFAULT, FORMATS, Segmentation, formats_named, write_exports
-from nucleus.masks.rle import decode_kaggle
+from nucleus.masks.kaggle_runs import decode_kaggle
 
 LABELS = np.zeros((40, 50), np.int32)
 LABELS[3:13, 5:25] = 1
