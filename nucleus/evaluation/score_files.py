@@ -18,11 +18,12 @@ from tqdm import tqdm
 from nucleus.errors import InputError
 from nucleus.evaluation.coco_ap import coco_average_precision
 from nucleus.evaluation.groups import Groups
+from nucleus.evaluation.image_names import IMAGE_SUFFIXES, files_by_name, listed, match_names
 from nucleus.evaluation.label_checks import BINARY, MEANING
 from nucleus.evaluation.score_pair import DROPPED, Job, ScoreChunk, Scored
 from nucleus.evaluation.scored_set import ScoredSet
 from nucleus.evaluation.source_entries import ALL, Nothing
-from nucleus.evaluation.sources import IMAGE_SUFFIXES, Pair, Source, files_by_name, listed, match_names, match_pairs
+from nucleus.evaluation.sources import Pair, Source, match_pairs
 from nucleus.evaluation.summary import ScoredImage, by_modality, summarize
 from nucleus.formats.coco import NUCLEUS
 from nucleus.masks.resolve_overlaps import MIN_KEPT

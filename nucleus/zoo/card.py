@@ -11,8 +11,9 @@ import cv2
 import numpy as np
 
 from nucleus.errors import InputError
+from nucleus.evaluation.image_names import name_of
 from nucleus.evaluation.panels import error_panel
-from nucleus.evaluation.sources import match_pairs, name_of, open_source
+from nucleus.evaluation.sources import match_pairs, open_source
 from nucleus.formats.atomic import atomic_write
 from nucleus.visualization.canvas import save_picture
 from nucleus.visualization.learning_curve import learning_curve
