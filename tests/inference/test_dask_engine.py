@@ -31,7 +31,6 @@ from nucleus.inference.dask_cluster import local_cluster  # noqa: E402
 from nucleus.inference.dask_engine import predict_files_on_dask  # noqa: E402
 from nucleus.inference.dask_tasks import ModelChoice  # noqa: E402
 
-CONFIG = Path(__file__).parents[2] / "configs" / "quick" / "mask_rcnn_lite0_FPN.yaml"
 OVERRIDES = [
     *("MODEL.TIMM.WEIGHTS", "", "MODEL.TIMM.NORM", "BN", "INPUT.UPSCALE_SHORT_EDGE", "0", "SOLVER.AUTOCAST", ""),
     *("TEST.DETECTIONS_PER_IMAGE", "40", "TEST.SCORE_THRESHOLD", "0.0", "MODEL.RPN.POST_NMS_TOPK_TEST", "60"),
@@ -51,22 +50,10 @@ def picture(height: int, width: int, seed: int = 0) -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def choice(tmp_path_factory) -> ModelChoice:
-    """A trained run: config.yaml and weights that find something, of a random network."""
-    import torch
-    from detectron2.modeling import build_model
-    from torch import nn
-
+def choice(random_run) -> ModelChoice:
     from nucleus.config import load_config
 
-    folder = tmp_path_factory.mktemp("run")
-    cfg = load_config(CONFIG, OVERRIDES)
-    torch.manual_seed(0)
-    model = build_model(cfg)
-    nn.init.normal_(model.roi_heads.mask_head.predictor.weight, std=2.0)
-    nn.init.normal_(model.roi_heads.box_predictor.cls_score.weight, std=0.5)
-    torch.save({"model": model.state_dict()}, folder / "model.pth")
-    (folder / "config.yaml").write_text(cfg.dump())
+    folder = random_run(OVERRIDES)
     config = hashlib.sha256(load_config(folder / "config.yaml").dump().encode()).hexdigest()
     files = ModelFiles(str(folder / "model.pth"), folder / "config.yaml")
     return ModelChoice(files, sha256_of(files.weights), config, "cpu", 0.0)
