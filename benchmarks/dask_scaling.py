@@ -40,8 +40,13 @@ from typing import Any
 from dask_simulation import Costs, Simulated, simulate
 from measure import write_rows
 
-from nucleus.inference import dask_engine
-from nucleus.inference.dask_tasks import Found, Images, Job, ModelChoice, Result, Work, versions
+from nucleus.inference import dask_run
+from nucleus.inference.dask_checks import versions
+from nucleus.inference.dask_cluster import local_cluster
+from nucleus.inference.dask_engine import predict_files_on_dask
+from nucleus.inference.dask_pace import Pace
+from nucleus.inference.dask_tasks import Job, ModelChoice
+from nucleus.inference.dask_work import Found, Images, Result, Work
 from nucleus.inference.image_files import ImageFile, find_images
 from nucleus.inference.predict_files import Done, Output, Reading, State
 from nucleus.zoo.files import ModelFiles
@@ -156,7 +161,7 @@ def at_once(on: Cluster, tasks: int) -> Measured:
     return timed(on, run, tasks)
 
 
-class Fixed(dask_engine.Pace):
+class Fixed(Pace):
     """A number of images in a task, whatever they take."""
 
     def __init__(self, number: int) -> None:
@@ -180,7 +185,7 @@ def engine(on: Cluster, images: int, seconds: float, in_task: int | None) -> Mea
 
         def run() -> int:
             nothing: Callable[..., None] = lambda *_: None  # noqa: E731
-            run = dask_engine._Run(on.client, job, given, {one.name: one for one in given}, nothing, nothing)
+            run = dask_run.Run(on.client, job, given, {one.name: one for one in given}, nothing, nothing)
             if in_task:
                 run.pace = Fixed(in_task)
             run.to_the_end()
@@ -279,20 +284,20 @@ def real(weights: str, folder: Path, most: int, costs: Costs) -> tuple[float, li
     for workers in (1, 2):
         spent: list[float] = []
 
-        class Noted(dask_engine.Pace):
+        class Noted(Pace):
             def took(self, seconds: float, count: int, spent: list[float] = spent) -> None:
                 spent.append(seconds)
                 super().took(seconds, count)
 
-        kept, dask_engine.Pace = dask_engine.Pace, Noted  # type: ignore[misc]
+        dask_run.Pace = Noted  # type: ignore[misc]
         try:
-            with dask_engine._cluster(workers, bool) as on, tempfile.TemporaryDirectory() as temporary:
+            with local_cluster(workers, bool) as on, tempfile.TemporaryDirectory() as temporary:
                 for name, some in {"first": images[: 2 * workers], "all": images}.items():  # the first load the model
                     spent.clear()
                     output = Output(Path(temporary) / name, formats_named("labels"), {}, overwrite=False)
-                    report = dask_engine.predict_files_on_dask(some, choice, output, reading=Reading(), scheduler=on)
+                    report = predict_files_on_dask(some, choice, output, reading=Reading(), scheduler=on)
         finally:
-            dask_engine.Pace = kept  # type: ignore[misc]
+            dask_run.Pace = Pace  # type: ignore[misc]
         assert not report.failed, report.failed
         in_worker = sum(spent) / len(images)
         each = each or in_worker

@@ -6,7 +6,7 @@ workers, which share one queue. A task of k images visits them in turn:
     client: hand out -> scheduler: assign -> a worker: k images -> scheduler: note the end -> client: account
 
 The client keeps AHEAD * W tasks in this circle and hands out the next one as it accounts for one; k is chosen by the
-engine's own rule (`nucleus.inference.dask_engine.Pace`), or is 1. Costs are constant but for the seconds of an image,
+engine's own rule (`nucleus.inference.dask_pace.Pace`), or is 1. Costs are constant but for the seconds of an image,
 which are spread as a gamma distribution. Left out: the file system, which all workers share, the network, memory, and
 workers that die.
 """
@@ -19,7 +19,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from nucleus.inference.dask_engine import AHEAD, Pace
+from nucleus.inference.dask_pace import AHEAD, Pace
 
 
 @dataclass(frozen=True)

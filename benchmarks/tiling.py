@@ -159,7 +159,7 @@ class Slide:
     """
 
     def __init__(self, side: int, tissue: float) -> None:
-        from nucleus.data.synthetic.fields import MAKERS
+        from nucleus.data.synthetic.scenes import MAKERS
 
         self.side = side
         self.fields = []

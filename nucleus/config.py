@@ -25,7 +25,10 @@ EXPECTED = (KeyError, ValueError, AssertionError, TypeError, AttributeError, OSE
 
 
 def add_nucleus_config(cfg: CfgNode) -> None:
-    """Add nucleus's keys, with defaults, to a Detectron2 config, in place."""
+    """Add nucleus's keys, with defaults, to a Detectron2 config, in place.
+
+    One function, however long: the list of all keys, to be read from top to bottom.
+    """
     # A timm model as backbone, chosen by MODEL.BACKBONE.NAME "build_timm_fpn_backbone".
     cfg.MODEL.TIMM = CfgNode()
     cfg.MODEL.TIMM.NAME = "tf_efficientnet_lite0"  # any timm model that gives features at strides 4, 8, 16, 32

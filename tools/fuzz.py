@@ -155,7 +155,7 @@ def _segmentations(folder: Path) -> list[bytes]:
 
 
 def _kaggle_runs(content: bytes, folder: Path) -> None:
-    from nucleus.masks.rle import decode_kaggle
+    from nucleus.masks.kaggle_runs import decode_kaggle
 
     decode_kaggle(content.decode("latin-1"), HEIGHT, WIDTH)
 

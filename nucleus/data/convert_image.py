@@ -10,15 +10,15 @@ import numpy as np
 
 from nucleus.data.archives import Source, install
 from nucleus.data.bbbc038 import SOLUTION, TRAIN, ImageFiles
-from nucleus.data.groups import Borders, borders_of
 from nucleus.data.image_record import Nucleus
 from nucleus.data.mask_collector import MaskCollector, decode_mask
 from nucleus.data.modality import modality_of
 from nucleus.data.repairs import Repair, Repairs
+from nucleus.data.seams import Borders, borders_of
 from nucleus.errors import InputError
 from nucleus.formats.image import read_image, to_rgb8
 from nucleus.formats.kaggle_csv import RunRow
-from nucleus.masks.rle import decode_kaggle
+from nucleus.masks.kaggle_runs import decode_kaggle
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,8 @@ import numpy as np
 
 from nucleus.errors import InputError
 from nucleus.formats.image import read_image, to_rgb8
-from nucleus.masks.rle import Rle, label_image_from_runs, runs_of_many
+from nucleus.masks.rle import Rle, runs_of_many
+from nucleus.masks.runs import label_image_from_runs
 
 # A nucleus may lose this share of its pixels to others in one label image: at IoU 0.95, the strictest threshold of the
 # DSB score, it still matches itself. In BBBC038 six lose up to two pixels, 0.6 %.

@@ -15,9 +15,10 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from nucleus.data.groups import Borders, borders_of, find_groups
+from nucleus.data.groups import find_groups
 from nucleus.data.image_record import counts_from_edges
 from nucleus.data.modality import modality_of
+from nucleus.data.seams import Borders, borders_of
 from nucleus.errors import InputError
 from nucleus.formats.coco import NUCLEUS, read_coco, rle_from_segmentation, write_coco
 from nucleus.formats.image import read_image, to_rgb8

@@ -7,7 +7,6 @@ import logging
 import os
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,46 +18,29 @@ from detectron2.utils import comm
 
 from nucleus.errors import InputError
 from nucleus.evaluation.coco_ap import coco_average_precision
-from nucleus.evaluation.image_scores import INSTANCE_SCORES, SEED_PROTOCOL_SCORES, ImageScores, score_image
-from nucleus.evaluation.panels import error_panel, worst_to_best
+from nucleus.evaluation.detections import KeptDetections, keep_detections
+from nucleus.evaluation.image_scores import INSTANCE_SCORES, SEED_PROTOCOL_SCORES, score_image
+from nucleus.evaluation.panels import save_worst_to_best
 from nucleus.evaluation.report import LabelPair
 from nucleus.evaluation.score_pair import DROPPED
 from nucleus.evaluation.scored_set import ScoredSet
 from nucleus.evaluation.summary import OVERALL, ScoredImage, Summary, by_modality, summarize
 from nucleus.evaluation.table import AGGREGATIONS, format_table
-from nucleus.evaluation.threshold import RankedNuclei, choose_threshold, is_test_set, rank_nuclei
+from nucleus.evaluation.threshold import choose_threshold, is_test_set
 from nucleus.evaluation.write_evaluation import write_evaluation
 from nucleus.formats.atomic import atomic_write
 from nucleus.formats.coco import NUCLEUS, read_coco
 from nucleus.formats.image import read_image
 from nucleus.masks.box_masks import BoxMasks
 from nucleus.masks.mask_stack import box_masks_from_stack
-from nucleus.masks.overlap import overlap_table
-from nucleus.masks.resolve_overlaps import MIN_KEPT, label_image_from_box_masks, label_image_from_scored
+from nucleus.masks.resolve_overlaps import MIN_KEPT, label_image_from_scored
 from nucleus.masks.rle import coco_area, label_image_from_coco
-from nucleus.visualization.panel import save_panels
 
 logger = logging.getLogger(__name__)
 
 RESULTS = "coco_instances_results.json"
 PANELS = "panels.png"
 NAMED_AT_MOST = 10  # images in an error message
-
-
-@dataclass(frozen=True)
-class Processed:
-    """What is kept of one image: its detections as COCO results, and what the curve over score thresholds needs."""
-
-    results: list[dict[str, Any]]
-    ranked: RankedNuclei
-
-
-@dataclass(frozen=True)
-class Evaluated:
-    """One image at the score threshold: its counts, and how many detections were dropped as parts of others."""
-
-    scores: ImageScores
-    dropped: int
 
 
 class NucleusEvaluator(DatasetEvaluator):
@@ -123,7 +105,7 @@ class NucleusEvaluator(DatasetEvaluator):
 
     def reset(self) -> None:
         """Forget all images."""
-        self._processed: dict[int, Processed] = {}
+        self._processed: dict[int, KeptDetections] = {}
 
     def process(self, inputs: Sequence[Mapping[str, Any]], outputs: Sequence[Mapping[str, Any]]) -> None:
         """Take a batch in.
@@ -143,7 +125,7 @@ class NucleusEvaluator(DatasetEvaluator):
                                  remedy="Load the images from the same data set that is evaluated.")  # fmt: skip
             self._processed[image_id] = self._process_image(image_id, output["instances"].to("cpu"))
 
-    def _process_image(self, image_id: int, instances: Instances) -> Processed:
+    def _process_image(self, image_id: int, instances: Instances) -> KeptDetections:
         image = self._images[image_id]
         size = (image["height"], image["width"])
         if not instances.has("pred_masks"):
@@ -153,25 +135,12 @@ class NucleusEvaluator(DatasetEvaluator):
             raise InputError(image["file_name"], expected=f"masks of {size[0]} x {size[1]} pixels, as in the data set",
                              found=f"{instances.image_size[0]} x {instances.image_size[1]}")  # fmt: skip
         boxes = instances.pred_boxes.tensor.numpy().astype(np.float64)
-        scores = instances.scores.numpy().astype(np.float64)
         masks = instances.pred_masks
         if not isinstance(masks, BoxMasks):
             masks = box_masks_from_stack(np.asarray(masks, dtype=bool).reshape(-1, *size), boxes)
-        drawn, kept, _ = label_image_from_box_masks(masks, scores, min_kept=self.min_kept)
-        results = [
-            {
-                "image_id": image_id,
-                "category_id": NUCLEUS["id"],
-                "bbox": [left, top, right - left, bottom - top],
-                "score": score,
-                "segmentation": rle,
-            }
-            for (left, top, right, bottom), score, rle in zip(
-                boxes.tolist(), scores.tolist(), masks.encode(), strict=True
-            )
-        ]
+        scores = instances.scores.numpy().astype(np.float64)
         truth = label_image_from_coco(self._truth_rles[image_id], *size)
-        return Processed(results, rank_nuclei(overlap_table(truth, drawn), scores[kept]))
+        return keep_detections(image_id, truth, masks, boxes, scores, min_kept=self.min_kept)
 
     def _label_images(
         self, image_id: int, results: Sequence[Mapping[str, Any]], threshold: float
@@ -206,24 +175,11 @@ class NucleusEvaluator(DatasetEvaluator):
             self.score_threshold = choose_threshold(ranked)
             logger.info("Score threshold chosen on %s: %.2f", self.dataset_name, self.score_threshold)
         assert self.score_threshold is not None
-        evaluated = {
-            image_id: self._evaluate_image(image_id, processed[image_id].results, self.score_threshold)
-            for image_id in self._images
-        }
-        scored = [
-            ScoredImage(
-                image["file_name"],
-                image.get("modality") or "unknown",
-                evaluated[image_id].scores,
-                image.get("group") or "",
-            )
-            for image_id, image in self._images.items()
-        ]
+        scored, dropped = self._score_images(processed, self.score_threshold)
         results = [result for image_id in self._images for result in processed[image_id].results]
         coco_ap = self._coco_average_precision(results, [image.modality for image in scored])
         coco_columns = {group: coco_ap["bbox"][group] | coco_ap["segm"][group] for group in coco_ap["bbox"]}
         summaries = summarize(scored, coco_columns)
-        dropped = sum(one.dropped for one in evaluated.values())
         logger.info("Scores of %s, detections with a score of %g or more (%d lost to others and dropped):\n%s",
                     self.dataset_name, self.score_threshold, dropped, format_table(summaries))  # fmt: skip
         if self.output_dir is not None:
@@ -239,11 +195,17 @@ class NucleusEvaluator(DatasetEvaluator):
             threshold={"score threshold": self.score_threshold},
         )
 
-    def _evaluate_image(self, image_id: int, results: Sequence[Mapping[str, Any]], threshold: float) -> Evaluated:
-        truth, predicted, dropped = self._label_images(image_id, results, threshold)
-        return Evaluated(score_image(truth, predicted), dropped)
+    def _score_images(self, processed: Mapping[int, KeptDetections], threshold: float) -> tuple[list[ScoredImage], int]:
+        """All images at the score threshold, and how many detections were dropped as parts of others."""
+        scored, dropped = [], 0
+        for image_id, image in self._images.items():
+            truth, predicted, parts = self._label_images(image_id, processed[image_id].results, threshold)
+            modality, group = image.get("modality") or "unknown", image.get("group") or ""
+            scored.append(ScoredImage(image["file_name"], modality, score_image(truth, predicted), group))
+            dropped += parts
+        return scored, dropped
 
-    def _check_complete(self, processed: Mapping[int, Processed]) -> None:
+    def _check_complete(self, processed: Mapping[int, KeptDetections]) -> None:
         missing = [image["file_name"] for image_id, image in self._images.items() if image_id not in processed]
         if missing or not self._images:
             named = ", ".join(missing[:NAMED_AT_MOST]) + (" ..." if len(missing) > NAMED_AT_MOST else "")
@@ -275,7 +237,7 @@ class NucleusEvaluator(DatasetEvaluator):
         }
 
     def _write(
-        self, found: ScoredSet, folder: Path, processed: Mapping[int, Processed], results: list[dict[str, Any]]
+        self, found: ScoredSet, folder: Path, processed: Mapping[int, KeptDetections], results: list[dict[str, Any]]
     ) -> None:
         ids, root = list(self._images), Path(MetadataCatalog.get(self.dataset_name).get("image_root", ""))
 
@@ -289,14 +251,7 @@ class NucleusEvaluator(DatasetEvaluator):
             temporary.write_text(json.dumps(results), encoding="utf-8")
         names = [file.name for file in files] + [RESULTS]
         if self.panels:
-            chosen = worst_to_best([image.scores.objects.dsb_score for image in found.images], self.panels)
-            titles = [f"{Path(found.images[one].name).stem[:16]} ({found.images[one].modality})" for one in chosen]
-            pairs = map(pair, chosen)
-            drawn = [
-                error_panel(root / found.images[one].name, labels.truth, labels.prediction, title)
-                for one, labels, title in zip(chosen, pairs, titles, strict=True)
-            ]
-            save_panels(folder / PANELS, drawn, f"{self.dataset_name}, from the worst image to the best")
+            save_worst_to_best(folder / PANELS, found.images, pair, self.panels, self.dataset_name)
             names.append(PANELS)
         logger.info("In parts and with intervals:\n%s", tables.partition("\n\n")[2])
         logger.info("Written to %s: %s", folder, ", ".join(names))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nucleus.errors import InputError
-from nucleus.evaluation.sources import name_of
+from nucleus.evaluation.image_names import name_of
 
 IMAGE_COLUMNS = ("image", "image_id", "ImageId", "file_name")
 

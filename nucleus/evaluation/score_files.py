@@ -18,11 +18,12 @@ from tqdm import tqdm
 from nucleus.errors import InputError
 from nucleus.evaluation.coco_ap import coco_average_precision
 from nucleus.evaluation.groups import Groups
+from nucleus.evaluation.image_names import IMAGE_SUFFIXES, files_by_name, listed, match_names
 from nucleus.evaluation.label_checks import BINARY, MEANING
 from nucleus.evaluation.score_pair import DROPPED, Job, ScoreChunk, Scored
 from nucleus.evaluation.scored_set import ScoredSet
 from nucleus.evaluation.source_entries import ALL, Nothing
-from nucleus.evaluation.sources import IMAGE_SUFFIXES, Pair, Source, files_by_name, listed, match_names, match_pairs
+from nucleus.evaluation.sources import Pair, Source, match_pairs
 from nucleus.evaluation.summary import ScoredImage, by_modality, summarize
 from nucleus.formats.coco import NUCLEUS
 from nucleus.masks.resolve_overlaps import MIN_KEPT
@@ -84,17 +85,10 @@ def score_files(
         raise InputError("--score-threshold", expected="a finite number", found=str(score_threshold))
     pairs = match_pairs(truth, predictions, allow_missing=allow_missing)
     jobs = _jobs(pairs, pictures)
-    chunks = [jobs[start : start + CHUNK] for start in range(0, len(jobs), CHUNK)]
-    workers = min(workers, max(1, len(jobs) // WORTH_A_PROCESS)) if workers > 1 else workers
     default_threshold = next(iter(predictions.entries.values())).default_threshold
     threshold = next((value for value in (score_threshold, default_threshold) if value is not None), ALL)
     with_masks = coco_ap and default_threshold is not None
-    score = ScoreChunk(threshold, with_masks)
-    scored: list[Scored] = []
-    with tqdm(desc="images", total=len(jobs), disable=None if progress else True) as bar:
-        for chunk in in_order(score, chunks, workers):
-            scored.extend(chunk)
-            bar.update(len(chunk))
+    scored = _score(jobs, ScoreChunk(threshold, with_masks), workers, progress)
     _refuse_binary(truth, [(one.suspicions[0], one.scores.objects.truths) for one in scored])
     _refuse_binary(predictions, [(one.suspicions[1], one.scores.objects.predictions) for one in scored])
 
@@ -120,6 +114,18 @@ def score_files(
         threshold,
         jobs,
     )
+
+
+def _score(jobs: Sequence[Job], score: ScoreChunk, workers: int, progress: bool) -> list[Scored]:
+    """Every image, in order, in as many processes as are worth it."""
+    chunks = [jobs[start : start + CHUNK] for start in range(0, len(jobs), CHUNK)]
+    workers = min(workers, max(1, len(jobs) // WORTH_A_PROCESS)) if workers > 1 else workers
+    scored: list[Scored] = []
+    with tqdm(desc="images", total=len(jobs), disable=None if progress else True) as bar:
+        for chunk in in_order(score, chunks, workers):
+            scored.extend(chunk)
+            bar.update(len(chunk))
+    return scored
 
 
 def _jobs(pairs: Sequence[Pair], pictures: Path | None) -> list[Job]:

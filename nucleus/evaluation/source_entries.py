@@ -21,16 +21,10 @@ from nucleus.formats.coco import NUCLEUS, rle_from_segmentation
 from nucleus.formats.geojson import read_geojson
 from nucleus.formats.label_image import read_label_image
 from nucleus.masks.box_masks import BoxMasks
+from nucleus.masks.kaggle_runs import runs_from_kaggle
 from nucleus.masks.resolve_overlaps import label_image_from_box_masks
-from nucleus.masks.rle import (
-    Rle,
-    coco_area,
-    coco_box,
-    label_image_from_coco,
-    label_image_from_runs,
-    rles_from_label_image,
-    runs_from_kaggle,
-)
+from nucleus.masks.rle import Rle, coco_area, coco_box, label_image_from_coco, rles_from_label_image
+from nucleus.masks.runs import label_image_from_runs
 
 Size = tuple[int, int]
 ALL = -math.inf  # a score threshold that leaves nothing out

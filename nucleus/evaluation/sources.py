@@ -8,21 +8,27 @@ A source is one of:
 - COCO results (a JSON list), whose images are those of the other side;
 - the competition's CSV of run lengths, with or without the sizes of the images.
 
-The *name* of an image is its path in the source without the ending (.png, .ome.tif, ...). Two sources are matched by
-as few trailing parts of the names as tell the images of each apart: by file name alone as a rule, by folder and file
-name where folders hold files of one name.
+Two sources are matched by the names of their images; see `nucleus.evaluation.image_names`.
 """
 
 from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from nucleus.errors import InputError
+from nucleus.evaluation.image_names import (
+    GEOJSON_SUFFIXES,
+    LABEL_SUFFIXES,
+    files_by_name,
+    listed,
+    match_names,
+    name_of,
+)
 from nucleus.evaluation.source_entries import (
     CocoMasks,
     Entry,
@@ -35,12 +41,7 @@ from nucleus.evaluation.source_entries import (
 )
 from nucleus.formats.coco import MOST_PIXELS, read_coco
 from nucleus.formats.kaggle_csv import RunRow, read_kaggle_csv
-from nucleus.formats.stored import check_regular
 
-LABEL_SUFFIXES = (".png", ".tif", ".tiff")
-GEOJSON_SUFFIXES = (".geojson",)
-IMAGE_SUFFIXES = (*LABEL_SUFFIXES, ".jpg", ".jpeg", ".webp", ".bmp")
-NAMED_AT_MOST = 10  # images in a message
 HEAD = 4096  # characters of a JSON file that tell what it is
 
 
@@ -107,15 +108,6 @@ def open_source(path: str | Path, *, suffix: str = "", truth: Source | None = No
     return _without_suffix(source, suffix) if suffix and not source.single else source
 
 
-def name_of(file_name: str) -> str:
-    """The name of an image: its file name, folders included, without the ending."""
-    path = PurePosixPath(file_name.replace("\\", "/"))
-    if path.suffix.lower() in (*IMAGE_SUFFIXES, *GEOJSON_SUFFIXES):
-        path = path.with_suffix("")
-        path = path.with_suffix("") if path.suffix.lower() == ".ome" else path
-    return path.as_posix()
-
-
 def match_pairs(truth: Source, predictions: Source, *, allow_missing: bool = False) -> list[Pair]:
     """Match the images of two sources.
 
@@ -150,52 +142,6 @@ def match_pairs(truth: Source, predictions: Source, *, allow_missing: bool = Fal
         Pair(name, truth.entries[name], predictions.entries[matched[name]] if name in matched else nothing)
         for name in truth.entries
     ]
-
-
-def match_names(names: Collection[str], others: Collection[str]) -> dict[str, str]:
-    """Match names by as few trailing parts as tell the names of each side apart.
-
-    Args:
-        names: each once.
-        others: each once.
-
-    Returns:
-        The other name of each name that has one.
-    """
-    for depth in range(1, 2 + max((name.count("/") for name in (*names, *others)), default=0)):
-        own, other = _by_tail(names, depth), _by_tail(others, depth)
-        if len(own) == len(names) and len(other) == len(others):
-            break
-    return {name: other[tail] for tail, name in own.items() if tail in other}
-
-
-def listed(names: Iterable[str]) -> str:
-    """The first few names, in order."""
-    ordered = sorted(names)
-    return ", ".join(ordered[:NAMED_AT_MOST]) + (", ..." if len(ordered) > NAMED_AT_MOST else "")
-
-
-def files_by_name(folder: Path, suffixes: Collection[str]) -> dict[str, Path]:
-    """Files below a folder by the names of their images; hidden ones are passed over.
-
-    Raises:
-        InputError: two files of one name, or a pipe or device, which would be read without end.
-    """
-    found: dict[str, Path] = {}
-    for path in sorted(folder.rglob("*")):
-        relative = path.relative_to(folder)
-        if path.suffix.lower() in suffixes and not any(part.startswith(".") for part in relative.parts):
-            name = name_of(relative.as_posix())
-            if name in found:
-                raise InputError(path, expected="one file of each name", found=f"{found[name].name}, too",
-                                 remedy="Keep one of them.")  # fmt: skip
-            check_regular(path, "a file")
-            found[name] = path
-    return found
-
-
-def _by_tail(names: Collection[str], depth: int) -> dict[str, str]:
-    return {"/".join(name.split("/")[-depth:]): name for name in names}
 
 
 def _without_suffix(source: Source, suffix: str) -> Source:

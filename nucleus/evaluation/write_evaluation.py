@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from nucleus.evaluation.bootstrap import Intervals, describe, intervals
 from nucleus.evaluation.report import write_report
 from nucleus.evaluation.report.pictures import Pictures
 from nucleus.evaluation.scored_set import ScoredSet
 from nucleus.evaluation.strata import density_strata, summarize_densities
-from nucleus.evaluation.summary import OVERALL, ScoredImage, by_modality
+from nucleus.evaluation.summary import OVERALL, ScoredImage, Summary, by_modality
 from nucleus.evaluation.table import format_densities, format_intervals, format_table, write_scores
 from nucleus.evaluation.threshold_files import CURVE_FILES, write_curve
 
@@ -82,11 +83,16 @@ def write_evaluation(
             warnings=scored.warnings,
         )
         files += REPORT_FILES
-    tables = [format_table(summaries), format_densities(densities)]
-    if known[OVERALL]["image_mean"]:
-        kind = f"{method['method']}, {method['units'][OVERALL]} of them"
-        tables.append(f"{format_intervals(summaries[OVERALL], known[OVERALL], method['level'])}\n  ({kind})")
+    tables = [format_table(summaries), format_densities(densities), *_interval_table(summaries[OVERALL], known, method)]
     return "\n\n".join(tables), [output / file for file in files]
+
+
+def _interval_table(overall: Summary, known: Intervals, method: dict[str, Any]) -> list[str]:
+    """The table of intervals and how they were made; empty where there are too few images for any."""
+    if not known[OVERALL]["image_mean"]:
+        return []
+    kind = f"{method['method']}, {method['units'][OVERALL]} of them"
+    return [f"{format_intervals(overall, known[OVERALL], method['level'])}\n  ({kind})"]
 
 
 def _intervals(images: Sequence[ScoredImage]) -> tuple[Intervals, dict[str, Intervals]]:

@@ -14,6 +14,7 @@ import numpy as np
 
 from nucleus.errors import InputError
 from nucleus.formats.ome_zarr import is_zarr, open_ome_zarr
+from nucleus.formats.plane import Plane
 from nucleus.formats.raster import read_raster
 from nucleus.formats.rescale import Rescale
 from nucleus.formats.stored import PixelSize, Stored, check_regular
@@ -28,7 +29,6 @@ MOST_AT_ONCE = 1 << 30  # values that `read_all` gives; a hostile file may decla
 WHOLE = 1 << 26  # values; of an image with more, the black and white points are those of a sample
 SAMPLE_BANDS, SAMPLE_ROWS = 64, 32
 SAMPLE = 1 << 24  # values
-CHOICES = (1, 3)  # how many channels make a picture: grey or RGB
 
 
 class ImageSource:
@@ -64,57 +64,19 @@ class ImageSource:
         self.name = name
         self.pixel_size_um: PixelSize | None = stored.pixel_size_um
         self._stored = stored
-        self._axis = next((letter for letter in "SC" if letter in stored.axes), None)
-        alpha = stored.has_alpha or (stored.is_rgb and self._length(self._axis) == 4)
-        self._channel_count = self._length(self._axis) - alpha
-        self._channels = self._choose_channels(channels)
-        self._page = self._choose_page(page)
+        self._plane = Plane(stored, name, channels, page)
         names = stored.channel_names
-        self.channel_names = tuple(names[one] for one in self._channels if one < len(names))
+        self.channel_names = tuple(names[one] for one in self._plane.channels if one < len(names))
         example = stored.convert(np.zeros((1, 1), dtype=stored.pixels.dtype))
         self.dtype = example.dtype.newbyteorder("=")
         if self.dtype.kind not in "buif":
             raise InputError(name, expected="numbers", found=f"{self.dtype}", remedy="Save it with 8 or 16 bits.")
-        height, width = self._length("Y"), self._length("X")
+        height, width = self._plane.length("Y"), self._plane.length("X")
         if height < 1 or width < 1:
             raise InputError(name, expected="an image with pixels", found=f"{height} x {width}")
         self.shape: tuple[int, ...] = (
-            (height, width, 3) if len(self._channels) == 3 or example.ndim == 3 else (height, width)
+            (height, width, 3) if len(self._plane.channels) == 3 or example.ndim == 3 else (height, width)
         )
-
-    def _length(self, axis: str | None) -> int:
-        return int(self._stored.pixels.shape[self._stored.axes.index(axis)]) if axis else 1
-
-    def _choose_channels(self, wanted: Sequence[int | str] | None) -> list[int]:
-        count, names = self._channel_count, list(self._stored.channel_names)
-        if wanted is None:
-            if self._stored.is_rgb and count >= 3:
-                return [0, 1, 2]
-            if count == 1:
-                return [0]
-            listed = f" ({', '.join(names)[:200]})" if any(names) else ""
-            raise InputError(self.name, expected="a grey or RGB image", found=f"{count} channels{listed}",
-                             remedy=f"Choose one with --channel, 0 to {count - 1}, or three for RGB.")  # fmt: skip
-        numbers = [names.index(one) if one in names else _number(one) for one in wanted]
-        if len(numbers) not in CHOICES or any(one is None or not 0 <= one < count for one in numbers):
-            known = f"0 to {count - 1}" + (f" or {', '.join(filter(None, names))}"[:200] if any(names) else "")
-            raise InputError(self.name, expected=f"one channel or three, of {known}",
-                             found=", ".join(map(str, wanted)) or "none")  # fmt: skip
-        return [one for one in numbers if one is not None]
-
-    def _choose_page(self, page: int | None) -> dict[str, int]:
-        """Where to stand on each axis of a stack."""
-        letters = [letter for letter in self._stored.axes if letter not in {"Y", "X", self._axis}]
-        lengths = [self._length(letter) for letter in letters]
-        count = int(np.prod(lengths, dtype=object)) if lengths else 1
-        if page is None and count > 1:
-            shape = " x ".join(f"{length} {letter}" for letter, length in zip(letters, lengths, strict=True))
-            raise InputError(self.name, expected="one image", found=f"a stack of {count} ({shape})",
-                             remedy=f"Choose one with --page, 0 to {count - 1}.")  # fmt: skip
-        if not 0 <= (page or 0) < count:
-            raise InputError(self.name, expected=f"a page from 0 to {count - 1}", found=f"page {page}")
-        place = np.unravel_index(page or 0, lengths) if lengths else ()
-        return {letter: int(where) for letter, where in zip(letters, place, strict=True)}
 
     def __enter__(self) -> ImageSource:
         return self
@@ -144,20 +106,22 @@ class ImageSource:
             ValueError: the region is empty or leaves the image.
             InputError: the file is damaged there.
         """
-        return self._read(y0, x0, y1, x1, self._channels)
+        return self._read(y0, x0, y1, x1, self._plane.channels)
 
     def read_every_channel(self, y0: int, x0: int, y1: int, x1: int) -> np.ndarray:
         """Read all channels of a region, chosen or not, but alpha: (y1 - y0, x1 - x0, C), as `read` otherwise.
 
         Their names are `every_channel`.
         """
-        pixels = self._read(y0, x0, y1, x1, list(range(self._channel_count)))
+        pixels = self._read(y0, x0, y1, x1, list(range(self._plane.channel_count)))
         return pixels[..., None] if pixels.ndim == 2 else pixels
 
     @property
     def every_channel(self) -> tuple[str, ...]:
         """Names of all channels but alpha: as the file has them, else red, green and blue, numbers, or "grey"."""
-        count = len(self.shape) if self._channel_count == 1 and len(self.shape) == 3 else self._channel_count
+        count = self._plane.channel_count
+        if count == 1 and len(self.shape) == 3:  # the colours of a palette
+            count = 3
         names = self._stored.channel_names
         if len(names) >= count and all(names[:count]) and len(set(names[:count])) == count:
             return names[:count]
@@ -169,29 +133,12 @@ class ImageSource:
         height, width = self.shape[:2]
         if not (0 <= y0 < y1 <= height and 0 <= x0 < x1 <= width):
             raise ValueError(f"expected a region inside {height} x {width} pixels, found ({y0}, {x0}) to ({y1}, {x1})")
-        where: dict[str, int | slice] = {**self._page, "Y": slice(y0, y1), "X": slice(x0, x1)}
         try:
-            pixels = self._stored.convert(self._slice(where, channels))
+            pixels = self._stored.convert(self._plane.read(y0, x0, y1, x1, channels))
         except Exception as error:  # whatever the decoder of the file's compression raises
             raise broken(Path(self.name), error) from error
         pixels = np.ascontiguousarray(pixels, dtype=self.dtype)
         return pixels if pixels.flags.writeable else pixels.copy()  # else it would go on being the file
-
-    def _slice(self, where: dict[str, int | slice], channels: list[int]) -> np.ndarray:
-        axes, pixels = self._stored.axes, self._stored.pixels
-        order = [axis for axis in axes if axis in {"Y", "X", self._axis}]
-        if self._axis is None:
-            return _in_order(np.asarray(pixels[tuple(where[axis] for axis in axes)]), order)
-        if order[-1] == self._axis:  # the samples of a pixel lie together
-            where[self._axis] = slice(None)
-            found = _in_order(np.asarray(pixels[tuple(where[axis] for axis in axes)]), order)
-            return found[..., channels] if len(channels) > 1 else found[..., channels[0]]
-        planes = []
-        for channel in channels:
-            where[self._axis] = channel
-            plane = np.asarray(pixels[tuple(where[axis] for axis in axes)])
-            planes.append(_in_order(plane, [axis for axis in order if axis != self._axis]))
-        return np.stack(planes, axis=-1) if len(planes) > 1 else planes[0]
 
     def read_all(self) -> np.ndarray:
         """Read the whole image, (H, W) or (H, W, 3), of at most 1,073,741,824 values; above that, InputError."""
@@ -220,18 +167,6 @@ class ImageSource:
     def read_rgb8(self, y0: int, x0: int, y1: int, x1: int) -> np.ndarray:
         """Read a region as 8-bit RGB, scaled as the whole image is: uint8 (y1 - y0, x1 - x0, 3)."""
         return self.rescale(self.read(y0, x0, y1, x1))
-
-
-def _number(value: int | str) -> int | None:
-    if isinstance(value, str):
-        return int(value) if value.isascii() and value.isdigit() else None
-    return int(value)
-
-
-def _in_order(pixels: np.ndarray, order: list[str]) -> np.ndarray:
-    """Bring the axes to rows, columns and then channels."""
-    wanted = sorted(order, key=lambda axis: {"Y": 0, "X": 1}.get(axis, 2))
-    return pixels.transpose([order.index(axis) for axis in wanted])
 
 
 def open_image(

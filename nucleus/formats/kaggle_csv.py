@@ -1,6 +1,6 @@
 """Masks in the competition's CSV: one line a nucleus, `ImageId,EncodedPixels` and, in solutions, `Height,Width,Usage`.
 
-`EncodedPixels` is described in `nucleus.masks.rle`. An image without nuclei has one line with no pixels.
+`EncodedPixels` is described in `nucleus.masks.kaggle_runs`. An image without nuclei has one line with no pixels.
 """
 
 from __future__ import annotations

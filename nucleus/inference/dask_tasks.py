@@ -11,32 +11,23 @@ import hashlib
 import platform
 import threading
 import time
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from importlib import metadata
-from typing import TypeAlias
 
 import cv2
 import torch
 
-import nucleus
 from nucleus.config import load_config
 from nucleus.data.lock import only_writer
 from nucleus.errors import InputError
 from nucleus.formats.image_source import ImageSource
+from nucleus.inference.dask_checks import check_worker
+from nucleus.inference.dask_work import Found, Images, Large, Result, Stitch, Tiles, Work
 from nucleus.inference.image_files import ImageFile
-from nucleus.inference.predict_files import Done, Output, Reading, State, in_memory, predict_source
+from nucleus.inference.predict_files import Output, Reading, State, in_memory, predict_source
 from nucleus.inference.predictor import Model, load_model
 from nucleus.inference.segment import in_batches, nuclei_of_tiles, plan
-from nucleus.inference.tile_store import TileStore
 from nucleus.inference.tiling import Tile, TileGrid
 from nucleus.zoo.files import ModelFiles, choose_files, sha256_of
-
-TOKEN = "token"  # in the hidden folder of the output
-TOKEN_WAITS = (0.0, 0.5, 2.5)  # seconds; a network file system may show a new file late
-SAME = "Install the same environment on all machines."
-PACKAGES = ("dask", "distributed", "torch", "torchvision", "detectron2", "timm", "numpy", "scipy", "scikit-image",
-            "opencv-python-headless", "Pillow", "tifffile", "imagecodecs")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -101,8 +92,8 @@ class Job:
         """The task itself.
 
         Raises:
-            InputError: this worker cannot do it: see `check_worker` and `ModelChoice.load`. An image's own errors are
-                in the result.
+            InputError: this worker cannot do it: see `dask_checks.check_worker` and `ModelChoice.load`. An image's own
+                errors are in the result.
             OSError: the output cannot be written.
         """
         model = _model(self)
@@ -121,115 +112,6 @@ class Job:
         return Result(time.perf_counter() - start, found, tiles)
 
 
-@dataclass(frozen=True)
-class Large:
-    """An image that is worked on tile by tile.
-
-    Attributes:
-        image: the file.
-        file: its state, which must stay.
-        store: of the tiles.
-        tiles: how many.
-        batches: how many, of tiles shown to the network at once.
-    """
-
-    image: ImageFile
-    file: State
-    store: TileStore
-    tiles: int
-    batches: int
-
-
-@dataclass(frozen=True)
-class Images:
-    """Work: some images, each up to its end if it is small."""
-
-    images: tuple[ImageFile, ...]
-
-
-@dataclass(frozen=True)
-class Tiles:
-    """Work: the batches of tiles of a large image from `start` to before `stop`."""
-
-    large: Large
-    start: int
-    stop: int
-
-
-@dataclass(frozen=True)
-class Stitch:
-    """Work: a large image of which all tiles are there."""
-
-    large: Large
-
-
-Work: TypeAlias = "Images | Tiles | Stitch"
-
-
-@dataclass(frozen=True)
-class Found:
-    """The outcome of one image, and whether it was there already."""
-
-    outcome: Done | Large | InputError
-    before: bool = False
-
-
-@dataclass(frozen=True)
-class Result:
-    """What a task gives.
-
-    Attributes:
-        seconds: that it took, without the making ready of the process.
-        found: of each image, or of the one that was stitched or whose tiles failed.
-        tiles: how many are done.
-    """
-
-    seconds: float
-    found: tuple[Found, ...] = ()
-    tiles: int = 0
-
-
-def check_worker(job: Job) -> None:
-    """See that this process has the packages of the run and sees its output folder.
-
-    Raises:
-        InputError: it does not.
-    """
-    here = versions()
-    differing = [name for name in job.versions if here.get(name) != job.versions[name]]
-    if differing:
-        raise InputError(f"the Dask worker on {platform.node()}",
-                         expected="the versions of the run, " + listed(differing, job.versions),
-                         found=listed(differing, here), remedy=SAME)  # fmt: skip
-    path = job.output.hidden / TOKEN
-    for wait in TOKEN_WAITS:
-        time.sleep(wait)
-        try:
-            if path.read_text(encoding="utf-8") == job.token:
-                return
-        except OSError:
-            continue
-    raise InputError(job.output.folder, expected=f"the output folder, seen by the Dask worker on {platform.node()}",
-                     found="that it is not there, or is another one",
-                     remedy="Use a folder that all machines share, under the same path.")  # fmt: skip
-
-
-def versions() -> dict[str, str]:
-    """Of Python, of nucleus, and of what the numbers depend on; without what a build adds, such as +cu128."""
-    found = {"python": ".".join(platform.python_version_tuple()[:2]), "nucleus": nucleus.__version__}
-    for name in PACKAGES:
-        try:
-            found[name] = metadata.version(name).partition("+")[0]
-        except metadata.PackageNotFoundError:
-            continue
-    return found
-
-
-def listed(names: Iterable[str], known: Mapping[str, str]) -> str:
-    """Packages with their versions, for an error."""
-    return ", ".join(f"{name} {known.get(name, 'missing')}" for name in names)
-
-
 _loaded: tuple[ModelChoice, str, Model] | None = None
 _loading = threading.Lock()
 _thread = threading.local()
@@ -240,7 +122,7 @@ def _model(job: Job) -> Model:
     global _loaded
     with _loading:
         if _loaded is None or _loaded[:2] != (job.model, job.token):
-            check_worker(job)
+            check_worker(job.versions, job.output, job.token)
             torch.set_num_threads(job.model.threads)
             cv2.setNumThreads(job.model.threads)
             model = _loaded[2] if _loaded is not None and _loaded[0] == job.model else job.model.load()

@@ -155,26 +155,3 @@ def formats_named(names: str | Iterable[str]) -> list[Format]:
             raise InputError("--format", expected=f"the package {package}, for {one.name}", found="none",
                              remedy=f'Install it: pip install "nucleus[{extra}]".')  # fmt: skip
     return chosen
-
-
-def write_exports(folder: Path, one: Segmentation, formats: Iterable[Format]) -> list[Path]:
-    """Write the nuclei of one image, a file a format, as FOLDER/NAME and the format's suffix.
-
-    Args:
-        folder: where to; made if missing. A name with slashes makes subfolders.
-        one: the nuclei.
-        formats: which.
-
-    Returns:
-        The files written, in the order of the formats.
-
-    Raises:
-        InputError: a format needs the image, and there is none, or it cannot be decoded.
-        OSError: the disk is full or not writable.
-    """
-    paths = []
-    for kind in formats:
-        path = folder / f"{one.name}{kind.suffix}"
-        kind.write(path, one)
-        paths.append(path)
-    return paths

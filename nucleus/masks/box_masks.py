@@ -11,7 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from nucleus.masks.coco_counts import strings_from_counts
 from nucleus.masks.rle import Rle, runs_from_coco
+from nucleus.masks.runs import count_up
 
 
 class BoxMasks:
@@ -136,7 +138,7 @@ class BoxMasks:
         """
         widths, heights = self._sizes.T
         # Columns end in the buffer where they end in the crop, so that no run goes from one to the next.
-        column_starts = np.repeat(self._offsets[:-1], widths) + _count_up(widths) * np.repeat(heights, widths)
+        column_starts = np.repeat(self._offsets[:-1], widths) + count_up(widths) * np.repeat(heights, widths)
         is_start, is_stop = self.pixels.copy(), self.pixels.copy()
         is_start[1:] &= ~self.pixels[:-1]
         is_stop[:-1] &= ~self.pixels[1:]
@@ -166,40 +168,8 @@ class BoxMasks:
         # The edges of a mask: start and stop of each run, then the end of the image.
         edges = np.full(lengths.sum(), size, dtype=np.int64)
         begin = np.cumsum(lengths) - lengths
-        place = np.repeat(begin, runs_of_mask) + 2 * _count_up(runs_of_mask)
+        place = np.repeat(begin, runs_of_mask) + 2 * count_up(runs_of_mask)
         edges[place], edges[place + 1] = runs.T
         counts = np.diff(edges, prepend=0)
         counts[begin] = edges[begin]
         return [{"size": [self.height, self.width], "counts": text} for text in strings_from_counts(counts, lengths)]
-
-
-def strings_from_counts(counts: np.ndarray, lengths: np.ndarray) -> list[str]:
-    """COCO's string form of N lists of counts: the inverse of what `rle.runs_from_coco` reads.
-
-    A count stands as its difference to the one two before (but for the first three), five bits a character from the
-    lowest, sign-extended. Source: `rleToString` in the COCO API's maskApi.c.
-
-    Args:
-        counts: int64 (C,), all lists one after the other.
-        lengths: (N,), how many counts each list has, at least 1.
-    """
-    place = _count_up(lengths)
-    later = np.flatnonzero(place > 2)
-    values = counts.copy()
-    values[later] -= counts[later - 2]
-    # k characters hold values of -2**(5k - 1) to 2**(5k - 1) - 1.
-    magnitude = np.where(values < 0, ~values, values)
-    width = np.searchsorted(np.int64(1) << np.arange(4, 60, 5), magnitude, side="right") + 1
-    code = (np.repeat(values, width) >> (5 * _count_up(width))) & 0x1F
-    ends = np.cumsum(width)
-    more = np.full(code.size, 0x20)
-    more[ends - 1] = 0
-    text = (code + more + 48).astype(np.uint8).tobytes().decode("ascii")
-    stops = ends[np.cumsum(lengths) - 1].tolist()
-    return [text[start:stop] for start, stop in zip([0, *stops], stops, strict=False)]
-
-
-def _count_up(lengths: np.ndarray) -> np.ndarray:
-    """0, 1, ..., n - 1 for each n of the lengths, one after the other: int64."""
-    ends = np.cumsum(lengths)
-    return np.arange(ends[-1] if ends.size else 0) - np.repeat(ends - lengths, lengths)

@@ -1,49 +1,12 @@
 """Label images: one integer array (H, W) in which 0 is background and 1..n are the nuclei.
 
-A label image cannot hold overlapping masks. Where masks meet, the earlier one keeps the pixel.
+A label image cannot hold overlapping masks.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import cv2
 import numpy as np
-
-
-def label_image_from_masks(masks: Iterable[np.ndarray], height: int, width: int) -> tuple[np.ndarray, int]:
-    """Draw masks into one label image, the first mask as 1, the second as 2 and so on.
-
-    Args:
-        masks: boolean arrays (H, W), in order of precedence: an earlier mask keeps the pixels it shares.
-        height: H in pixels.
-        width: W in pixels.
-
-    Returns:
-        The label image, int32 (H, W), and the number of pixels claimed by more than one mask (each pixel counted
-        once for every later mask that lost it). A mask that lost all its pixels leaves its label unused.
-    """
-    labels = np.zeros((height, width), dtype=np.int32)
-    lost = 0
-    for index, mask in enumerate(masks, start=1):
-        free = labels == 0
-        lost += int(np.count_nonzero(mask & ~free))
-        labels[mask & free] = index
-    return labels, lost
-
-
-def masks_from_label_image(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Split a label image into one boolean mask a nucleus.
-
-    Args:
-        labels: integers (H, W), 0 background.
-
-    Returns:
-        Masks, bool (N, H, W), and their labels, int (N,), ascending. N is 0 for an empty image.
-    """
-    ids = np.unique(labels)
-    ids = ids[ids != 0]
-    return labels[None] == ids[:, None, None], ids
 
 
 def relabel_sequential(labels: np.ndarray) -> np.ndarray:

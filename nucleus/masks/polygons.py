@@ -13,6 +13,8 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import ndimage
 
+from nucleus.masks.runs import count_up
+
 Ring = np.ndarray
 Polygon = list[Ring]
 
@@ -167,7 +169,7 @@ def fill_polygon(rings: Sequence[Ring], height: int, width: int) -> np.ndarray:
     if count.sum() > MOST_CROSSINGS:
         raise ValueError(f"an outline that crosses {count.sum():,} rows in all")
     edge = np.repeat(np.arange(len(edges)), count)
-    row = np.arange(len(edge)) - np.repeat(np.cumsum(count) - count, count) + first[edge]
+    row = count_up(count) + first[edge]
     slope = (x_bottom - x_top)[edge] / (y_bottom - y_top)[edge]
     crossing = x_top[edge] + (row + 0.5 - y_top[edge]) * slope
     column = np.clip(np.ceil(crossing - 0.5), 0, width).astype(np.int64)

@@ -67,22 +67,3 @@ def overlay_outlines(image: np.ndarray, labels: np.ndarray, color: Rgb | None = 
     edge = outline(labels, width)
     canvas[edge] = label_colors(labels[edge]) if color is None else color
     return canvas
-
-
-def overlay_areas(image: np.ndarray, labels: np.ndarray, color: Rgb | None = None, opacity: float = 0.4) -> np.ndarray:
-    """Tint every nucleus.
-
-    Args:
-        image: uint8 or uint16, (H, W) or (H, W, C).
-        labels: integers (H, W), 0 background.
-        color: RGB in [0, 255] for all nuclei; None for each label's own colour.
-        opacity: 0 (unseen) to 1 (the colour alone).
-
-    Returns:
-        uint8 (H, W, 3), RGB.
-    """
-    canvas = for_display(image)
-    inside = labels != 0
-    tint = (label_colors(labels[inside]) if color is None else np.asarray(color)).astype(np.float32)
-    canvas[inside] = np.rint(canvas[inside] * (1 - opacity) + tint * opacity).astype(np.uint8)
-    return canvas

@@ -11,9 +11,11 @@ import cv2
 import numpy as np
 
 from nucleus.errors import InputError
+from nucleus.evaluation.image_names import name_of
 from nucleus.evaluation.panels import error_panel
-from nucleus.evaluation.sources import match_pairs, name_of, open_source
+from nucleus.evaluation.sources import match_pairs, open_source
 from nucleus.formats.atomic import atomic_write
+from nucleus.formats.image import read_image
 from nucleus.visualization.canvas import save_picture
 from nucleus.visualization.learning_curve import learning_curve
 from nucleus.visualization.panel import save_panels
@@ -115,7 +117,7 @@ def failure_panels(
         content = pairs[name].prediction.read(labels.shape, False)
         predicted, _ = content.at_threshold(model.score_threshold.value)
         title = f"{words(row['modality'])}, {Path(name).name[:SHOWN]}"
-        panels.append(error_panel(images / row["image"], labels, predicted, title))
+        panels.append(error_panel(read_image(images / row["image"]), labels, predicted, title))
     return panels
 
 

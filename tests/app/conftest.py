@@ -12,15 +12,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-import torch
-from detectron2.modeling import build_model
-from torch import nn
 
 from nucleus.app.examples import Example
-from nucleus.config import load_config
 from nucleus.inference.predictor import Model, load_model
 
-CONFIG = Path(__file__).parents[2] / "configs" / "quick" / "mask_rcnn_lite0_FPN.yaml"
 OVERRIDES = [
     *("MODEL.TIMM.WEIGHTS", "", "MODEL.TIMM.NORM", "BN", "INPUT.UPSCALE_SHORT_EDGE", "96"),
     *("TEST.DETECTIONS_PER_IMAGE", "60", "TEST.SCORE_THRESHOLD", "0.5", "MODEL.ROI_HEADS.NMS_THRESH_TEST", "0.3"),
@@ -28,18 +23,9 @@ OVERRIDES = [
 
 
 @pytest.fixture(scope="session")
-def weights(tmp_path_factory) -> Path:
-    """A trained run: config.yaml and weights of a random network with confident, various scores."""
-    folder = tmp_path_factory.mktemp("run")
-    cfg = load_config(CONFIG, OVERRIDES)
-    torch.manual_seed(0)
-    model = build_model(cfg)
-    nn.init.normal_(model.roi_heads.mask_head.predictor.weight, std=2.0)
-    nn.init.normal_(model.roi_heads.box_predictor.cls_score.weight, std=0.04)
-    model.roi_heads.box_predictor.cls_score.bias.data[0] -= 4.0  # so that scores lie on both sides of 0.5
-    torch.save({"model": model.state_dict()}, folder / "model.pth")
-    (folder / "config.yaml").write_text(cfg.dump())
-    return folder / "model.pth"
+def weights(random_run) -> Path:
+    """Of a random network with confident, various scores, on both sides of 0.5."""
+    return random_run(OVERRIDES, spread=0.04, bias=-4.0) / "model.pth"
 
 
 @pytest.fixture(scope="session")

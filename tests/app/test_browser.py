@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import io
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,23 +10,6 @@ import numpy as np
 import pytest
 import tifffile
 from scipy.ndimage import distance_transform_edt
-
-SAFE = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    """Headless Chromium: the system's, or else the one that `playwright install chromium` fetches."""
-    api = pytest.importorskip("playwright.sync_api", reason="the page in a browser: pip install playwright")
-    system = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    with api.sync_playwright() as playwright:
-        try:
-            browser = playwright.chromium.launch(executable_path=system, args=SAFE)
-        except api.Error as error:
-            pytest.skip(f"the page in a browser: no Chromium starts ({str(error).splitlines()[0]}); install it, or run "
-                        "playwright install chromium")  # fmt: skip
-        yield browser
-        browser.close()
 
 
 class Tab:

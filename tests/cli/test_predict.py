@@ -28,24 +28,8 @@ COMMAND = [sys.executable, "-m", "nucleus", "predict"]
 
 
 @pytest.fixture(scope="module")
-def weights(tmp_path_factory, pytestconfig) -> Path:
-    """A trained run: config.yaml and weights that find something, of a random network."""
-    import torch
-    from detectron2.modeling import build_model
-    from torch import nn
-
-    import nucleus.modeling  # noqa: F401  registers the model parts
-    from nucleus.config import load_config
-
-    folder = tmp_path_factory.mktemp("run")
-    cfg = load_config(pytestconfig.rootpath / "configs" / "quick" / "mask_rcnn_lite0_FPN.yaml", OVERRIDES)
-    torch.manual_seed(0)
-    model = build_model(cfg)
-    nn.init.normal_(model.roi_heads.mask_head.predictor.weight, std=2.0)
-    nn.init.normal_(model.roi_heads.box_predictor.cls_score.weight, std=0.5)
-    torch.save({"model": model.state_dict()}, folder / "model.pth")
-    (folder / "config.yaml").write_text(cfg.dump())
-    return folder / "model.pth"
+def weights(random_run) -> Path:
+    return random_run(OVERRIDES) / "model.pth"
 
 
 def picture(height: int, width: int, seed: int = 0) -> np.ndarray:

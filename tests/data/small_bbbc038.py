@@ -8,7 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from nucleus.masks.rle import encode_kaggle
+from nucleus.masks.kaggle_runs import encode_kaggle
 
 HEIGHT, WIDTH = 40, 50
 TRAIN_IDS = ("aa01", "bb02", "cc03")

@@ -10,7 +10,8 @@ from nucleus.data.convert_image import ImageConverter, Job
 from nucleus.data.repairs import Repairs
 from nucleus.errors import InputError
 from nucleus.formats.kaggle_csv import RunRow
-from nucleus.masks.rle import decode_coco, encode_kaggle
+from nucleus.masks.kaggle_runs import encode_kaggle
+from nucleus.masks.rle import decode_coco
 
 
 @pytest.fixture

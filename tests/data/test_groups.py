@@ -8,7 +8,8 @@ import cv2
 import numpy as np
 import pytest
 
-from nucleus.data.groups import MAXIMUM_COST, SHORTEST_BORDER, _Lines, borders_of, find_groups
+from nucleus.data.groups import find_groups
+from nucleus.data.seams import MAXIMUM_COST, SHORTEST_BORDER, Seams, borders_of
 from nucleus.formats.image import read_image
 
 
@@ -28,28 +29,6 @@ def tiles(image, rows, columns):
 def groups_of(**images):
     names = find_groups(list(images), [borders_of(image) for image in images.values()])
     return dict(zip(images, names, strict=True))
-
-
-def lines(end, start):
-    """Two images with one border each, of which the end of the first and the start of the second are given."""
-    blank = np.zeros_like(end)
-    return _Lines(np.arange(2), [end, blank], [blank, start])
-
-
-def test_the_cost_of_a_seam_by_hand():
-    end = np.zeros((2, 4, 3), np.uint8)
-    start = np.zeros((2, 4, 3), np.uint8)
-    end[0], end[1] = 10, 8  # steps by 2 inside of the first image
-    start[0], start[1] = 13, 17  # by 3 across the seam, by 4 inside of the second
-    cost = lines(end, start).costs(np.array([0]), np.array([1]))[0, 0]
-    assert cost == pytest.approx((9 + 0.25) / ((4 + 16) / 2 + 0.25))
-
-
-def test_a_border_read_backwards_keeps_its_channels():
-    end = np.random.default_rng(0).integers(0, 255, (2, 80, 3), dtype=np.uint8)
-    ends = lines(end, end[:, ::-1])
-    zero, one = np.array([0]), np.array([1])
-    assert ends.costs(zero, one, backwards=True)[0, 0] < 0.01 < ends.costs(zero, one)[0, 0]
 
 
 def test_two_and_four_tiles_are_found_among_strangers():
@@ -169,7 +148,7 @@ def _costs(mine, others):
         pairs = (mine.right, other.left), (other.right, mine.left), (mine.bottom, other.top), (other.bottom, mine.top)
         for end, start in pairs:
             if end.shape == start.shape:
-                yield lines(end, start).costs(np.array([0]), np.array([1]))[0, 0]
+                yield Seams([end], [start]).cost((0, 0))
 
 
 def test_fields_that_the_publisher_put_on_both_sides(real_groups, index_csv, converted_bbbc038):

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from nucleus.masks.label_image import label_image_from_masks
-from nucleus.masks.rle import decode_kaggle
+from nucleus.masks.kaggle_runs import runs_from_kaggle
+from nucleus.masks.runs import label_image_from_runs, runs_from_mask
 
 Pair = tuple[np.ndarray, np.ndarray]
 
@@ -77,13 +77,14 @@ def real_pairs(bbbc038_source: Path) -> list[Pair]:
 
 
 def _test_truths(source: Path) -> Iterator[np.ndarray]:
+    sizes: dict[str, tuple[int, int]] = {}
     masks: dict[str, list[np.ndarray]] = {}
     with (source / "stage1_solution.csv").open(newline="") as file:
         for row in csv.DictReader(file):
-            mask = decode_kaggle(row["EncodedPixels"], int(row["Height"]), int(row["Width"]))
-            masks.setdefault(row["ImageId"], []).append(mask)
+            size = sizes[row["ImageId"]] = int(row["Height"]), int(row["Width"])
+            masks.setdefault(row["ImageId"], []).append(runs_from_kaggle(row["EncodedPixels"], *size))
     for image_id in sorted(masks):
-        yield label_image_from_masks(masks[image_id], *masks[image_id][0].shape)[0]
+        yield label_image_from_runs(masks[image_id], *sizes[image_id])
 
 
 def _training_truths(source: Path, count: int) -> Iterator[np.ndarray]:
@@ -97,7 +98,7 @@ def _training_truths(source: Path, count: int) -> Iterator[np.ndarray]:
                 cv2.imdecode(np.frombuffer(archive.read(name), dtype=np.uint8), cv2.IMREAD_GRAYSCALE) > 0
                 for name in masks[image_id]
             ]
-            yield label_image_from_masks(decoded, *decoded[0].shape)[0]
+            yield label_image_from_runs([runs_from_mask(mask) for mask in decoded], *decoded[0].shape)
 
 
 @pytest.fixture

@@ -16,8 +16,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from nucleus.evaluation.coco_ap import coco_average_precision
-from nucleus.masks.label_image import masks_from_label_image
-from nucleus.masks.rle import coco_area, coco_box, encode_coco, runs_from_coco
+from nucleus.masks.rle import coco_area, coco_box, encode_coco, rles_from_label_image, runs_from_coco
 
 BACKENDS = ["hotcoco", "pycocotools"]
 
@@ -181,8 +180,10 @@ def as_coco(pairs: list[tuple[np.ndarray, np.ndarray]], seed: int) -> tuple[dict
     rng = np.random.default_rng(seed)
 
     def shapes(labels: np.ndarray) -> list[dict[str, Any]]:
-        rles = [encode_coco(mask) for mask in masks_from_label_image(labels)[0]]
-        return [{"bbox": coco_box(rle), "area": coco_area(rle), "segmentation": rle} for rle in rles]
+        return [
+            {"bbox": coco_box(rle), "area": coco_area(rle), "segmentation": rle}
+            for rle in rles_from_label_image(labels)
+        ]
 
     truth = coco_file({image_id: shapes(pair[0]) for image_id, pair in enumerate(pairs, start=1)})
     for image, (labels, _) in zip(truth["images"], pairs, strict=True):

@@ -22,8 +22,7 @@ from nucleus.errors import InputError
 from nucleus.evaluation.evaluator import NucleusEvaluator
 from nucleus.evaluation.image_scores import SCORES, score_image
 from nucleus.formats.coco import write_coco
-from nucleus.masks.label_image import masks_from_label_image
-from nucleus.masks.rle import coco_area, coco_box, encode_coco
+from nucleus.masks.rle import coco_area, coco_box, rles_from_label_image
 
 NAME = "test_evaluator"
 TRUTHS = {
@@ -41,7 +40,7 @@ def write_truth(folder: Path, truths: dict[int, np.ndarray] = TRUTHS) -> Path:
     for image_id, labels in truths.items():
         size = dict(zip(("height", "width"), labels.shape, strict=True))
         images.append({"id": image_id, "file_name": f"{image_id}.png", **size, "modality": MODALITIES.get(image_id)})
-        for rle in map(encode_coco, masks_from_label_image(labels)[0]):
+        for rle in rles_from_label_image(labels):
             fixed = {"id": len(annotations) + 1, "image_id": image_id, "category_id": 1, "iscrowd": 0}
             annotations.append({**fixed, "bbox": coco_box(rle), "area": coco_area(rle), "segmentation": rle})
     write_coco(path, {}, images, annotations)
@@ -58,8 +57,8 @@ def json_file(tmp_path) -> Iterator[Path]:
 
 def instances(labels: np.ndarray, scores: Sequence[float]) -> dict[str, Instances]:
     """What a model gives: one instance a label, with the scores in the order of the labels."""
-    masks, _ = masks_from_label_image(labels)
-    boxes = np.array([coco_box(encode_coco(mask)) for mask in masks], dtype=np.float32).reshape(-1, 4)
+    masks = labels == np.unique(labels[labels != 0])[:, None, None]
+    boxes = np.array([coco_box(rle) for rle in rles_from_label_image(labels)], dtype=np.float32).reshape(-1, 4)
     boxes[:, 2:] += boxes[:, :2]
     return {
         "instances": Instances(

@@ -20,9 +20,10 @@ from nucleus.formats.geojson import write_geojson
 from nucleus.formats.image import read_image
 from nucleus.formats.kaggle_csv import write_kaggle_csv
 from nucleus.formats.label_image import write_label_image
+from nucleus.masks.kaggle_runs import encode_kaggle
 from nucleus.masks.label_image import relabel_sequential
 from nucleus.masks.resolve_overlaps import label_image_from_scored
-from nucleus.masks.rle import coco_area, coco_box, decode_coco, encode_kaggle, rles_from_label_image
+from nucleus.masks.rle import coco_area, coco_box, decode_coco, rles_from_label_image
 
 
 def folder_of(folder: Path, labels: list[np.ndarray]) -> Source:

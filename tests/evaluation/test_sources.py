@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import os
 import pickle
 
 import numpy as np
@@ -10,12 +9,13 @@ import tifffile
 
 from nucleus.errors import InputError
 from nucleus.evaluation.source_entries import ALL, LabelFile
-from nucleus.evaluation.sources import files_by_name, match_names, match_pairs, name_of, open_source
+from nucleus.evaluation.sources import match_pairs, open_source
 from nucleus.formats.coco import write_coco
 from nucleus.formats.geojson import write_geojson
 from nucleus.formats.kaggle_csv import write_kaggle_csv
 from nucleus.formats.label_image import write_label_image
-from nucleus.masks.rle import encode_coco, encode_kaggle, rles_from_label_image
+from nucleus.masks.kaggle_runs import encode_kaggle
+from nucleus.masks.rle import encode_coco, rles_from_label_image
 
 LABELS = {
     "a": np.array([[1, 1, 0, 2], [1, 0, 0, 2], [0, 0, 3, 2]], dtype=np.int32),
@@ -184,29 +184,6 @@ def test_modality_and_group_come_from_the_coco_file(tmp_path):
     assert source.groups["deep/a"] == "slide 3"
 
 
-@pytest.mark.parametrize(
-    ("file_name", "name"),
-    [
-        ("a.png", "a"),
-        ("deep/a.TIF", "deep/a"),
-        ("deep\\a.jpeg", "deep/a"),
-        ("a.ome.tiff", "a"),
-        ("a.b.png", "a.b"),
-        ("slide.1", "slide.1"),  # no ending of an image
-        ("a.geojson", "a"),
-    ],
-)
-def test_names(file_name, name):
-    assert name_of(file_name) == name
-
-
-def test_as_few_parts_of_a_name_as_are_needed():
-    assert match_names(["x/y/a", "x/z/b"], ["b", "q/a"]) == {"x/y/a": "q/a", "x/z/b": "b"}
-    assert match_names(["x/a", "y/a"], ["run/y/a", "run/x/a"]) == {"x/a": "run/x/a", "y/a": "run/y/a"}
-    assert match_names(["a", "b"], ["1/a", "2/a"]) == {}  # which of the two is unknown
-    assert match_names([], ["a"]) == {}
-
-
 def test_nested_folders_with_files_of_one_name(tmp_path):
     for side in ("truth", "predicted/run"):
         for plate in ("1", "2"):
@@ -230,13 +207,6 @@ def test_two_single_files_need_not_share_a_name(tmp_path):
     write_geojson(tmp_path / "predicted.geojson", LABELS["a"])
     (pair,) = match_pairs(open_source(tmp_path / "truth.png"), open_source(tmp_path / "predicted.geojson"))
     assert pair.name == "truth"
-
-
-def test_hidden_files_are_passed_over(tmp_path):
-    write_folder(tmp_path / "x")
-    write_label_image(tmp_path / "x" / "._a.tif", LABELS["a"])
-    write_label_image(tmp_path / "x" / ".cache" / "q.tif", LABELS["a"])
-    assert list(files_by_name(tmp_path / "x", (".tif",))) == ["a", "b", "empty"]
 
 
 def test_unmatched_predictions_are_refused_and_ten_are_named(tmp_path, truth):
@@ -374,16 +344,6 @@ def test_a_truncated_file(tmp_path):
         path.write_bytes(path.read_bytes()[:-3000])
         with pytest.raises(InputError, match=f"a{suffix}: expected"):
             LabelFile(path).read(None, False)
-
-
-def test_pipes_and_devices_in_a_folder_are_not_read(tmp_path):
-    os.mkfifo(tmp_path / "a.png")
-    with pytest.raises(InputError, match=r"a\.png: expected a file, found a pipe or a device"):
-        open_source(tmp_path)
-    (tmp_path / "a.png").unlink()
-    (tmp_path / "b.tif").symlink_to("/dev/zero")
-    with pytest.raises(InputError, match=r"b\.tif: expected a file, found a pipe or a device"):
-        open_source(tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,8 @@ import tifffile
 
 from nucleus.formats import tiff
 from nucleus.formats.kaggle_csv import read_kaggle_csv
-from nucleus.masks.label_image import label_image_from_masks
-from nucleus.masks.rle import decode_kaggle
+from nucleus.masks.kaggle_runs import runs_from_kaggle
+from nucleus.masks.runs import label_image_from_runs
 
 
 @pytest.fixture(scope="session")
@@ -23,8 +23,8 @@ def real_label_images(bbbc038_source: Path) -> list[tuple[str, np.ndarray]]:
     images = []
     for image_id in sorted(rows)[::4]:
         first = rows[image_id][0]
-        masks = [decode_kaggle(row.runs, first.height, first.width) for row in rows[image_id]]
-        images.append((image_id, label_image_from_masks(masks, first.height, first.width)[0]))
+        masks = [runs_from_kaggle(row.runs, first.height, first.width) for row in rows[image_id]]
+        images.append((image_id, label_image_from_runs(masks, first.height, first.width)))
     return images
 
 

@@ -8,7 +8,7 @@ from hypothesis.extra.numpy import arrays
 
 from nucleus.errors import InputError
 from nucleus.formats.kaggle_csv import RunRow, kaggle_rows, read_kaggle_csv, write_kaggle_csv
-from nucleus.masks.rle import decode_kaggle, encode_kaggle
+from nucleus.masks.kaggle_runs import decode_kaggle, encode_kaggle
 
 
 def read(tmp_path, text, encoding="utf-8"):

@@ -14,7 +14,8 @@ from nucleus.formats.coco import write_coco
 from nucleus.formats.geojson import write_geojson
 from nucleus.formats.kaggle_csv import write_kaggle_csv
 from nucleus.formats.label_image import write_label_image
-from nucleus.masks.rle import encode_coco, encode_kaggle
+from nucleus.masks.kaggle_runs import encode_kaggle
+from nucleus.masks.rle import encode_coco
 
 LABELS = np.zeros((20, 30), np.int32)
 LABELS[2:9, 3:12], LABELS[11:18, 15:27] = 1, 2

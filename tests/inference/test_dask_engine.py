@@ -27,10 +27,10 @@ from nucleus.zoo.files import ModelFiles, sha256_of
 distributed = pytest.importorskip("distributed", reason="the extra dask is not installed")
 
 from nucleus.inference import dask_engine  # noqa: E402
-from nucleus.inference.dask_engine import Pace, predict_files_on_dask  # noqa: E402
+from nucleus.inference.dask_cluster import local_cluster  # noqa: E402
+from nucleus.inference.dask_engine import predict_files_on_dask  # noqa: E402
 from nucleus.inference.dask_tasks import ModelChoice  # noqa: E402
 
-CONFIG = Path(__file__).parents[2] / "configs" / "quick" / "mask_rcnn_lite0_FPN.yaml"
 OVERRIDES = [
     *("MODEL.TIMM.WEIGHTS", "", "MODEL.TIMM.NORM", "BN", "INPUT.UPSCALE_SHORT_EDGE", "0", "SOLVER.AUTOCAST", ""),
     *("TEST.DETECTIONS_PER_IMAGE", "40", "TEST.SCORE_THRESHOLD", "0.0", "MODEL.RPN.POST_NMS_TOPK_TEST", "60"),
@@ -50,22 +50,10 @@ def picture(height: int, width: int, seed: int = 0) -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def choice(tmp_path_factory) -> ModelChoice:
-    """A trained run: config.yaml and weights that find something, of a random network."""
-    import torch
-    from detectron2.modeling import build_model
-    from torch import nn
-
+def choice(random_run) -> ModelChoice:
     from nucleus.config import load_config
 
-    folder = tmp_path_factory.mktemp("run")
-    cfg = load_config(CONFIG, OVERRIDES)
-    torch.manual_seed(0)
-    model = build_model(cfg)
-    nn.init.normal_(model.roi_heads.mask_head.predictor.weight, std=2.0)
-    nn.init.normal_(model.roi_heads.box_predictor.cls_score.weight, std=0.5)
-    torch.save({"model": model.state_dict()}, folder / "model.pth")
-    (folder / "config.yaml").write_text(cfg.dump())
+    folder = random_run(OVERRIDES)
     config = hashlib.sha256(load_config(folder / "config.yaml").dump().encode()).hexdigest()
     files = ModelFiles(str(folder / "model.pth"), folder / "config.yaml")
     return ModelChoice(files, sha256_of(files.weights), config, "cpu", 0.0)
@@ -87,7 +75,7 @@ def images(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Any]:
     """What --workers 2 starts."""
-    with dask_engine._cluster(2, bool) as cluster:
+    with local_cluster(2, bool) as cluster:
         yield cluster
 
 
@@ -156,19 +144,6 @@ def visible(files: dict[str, bytes]) -> dict[str, bytes]:
 
 def kill(cluster: Any, number: int) -> None:
     os.kill(list(cluster.workers.values())[number].pid, signal.SIGKILL)
-
-
-def test_pace_by_hand():
-    pace = Pace()
-    assert pace.count(1000, 2) == 1  # nothing is known yet
-    pace.took(1.0, 10)
-    assert pace.count(1000, 2) == 20  # of 0.1 s each take 2 s
-    assert pace.count(40, 2) == 10  # a quarter of what is left, for two threads
-    assert pace.count(1, 2) == 1
-    pace.took(60.0, 1)
-    assert pace.count(1000, 2) == 1  # 0.8 x 0.1 + 0.2 x 60 s each
-    pace.seconds = 0.0
-    assert pace.count(10**6, 0) == dask_engine.MOST
 
 
 def test_the_same_files_and_errors(run, images, local):
@@ -241,19 +216,6 @@ def test_workers_that_do_not_fit(run, choice, monkeypatch):
     with pytest.raises(InputError, match=r"model.pth: expected on .* SHA-256 0000"):
         run.dask()
     assert not (run.output / ".nucleus" / "token").exists()
-
-
-def test_no_scheduler_and_no_workers(run, monkeypatch):
-    monkeypatch.setattr(dask_engine, "CONNECT", 0.3)
-    with pytest.raises(InputError, match=r"tcp://127.0.0.1:9: expected a Dask scheduler"):
-        run.dask(scheduler="tcp://127.0.0.1:9")
-    with pytest.raises(InputError, match="expected a Dask scheduler, as at"):
-        run.dask(scheduler="no://where")
-    with (
-        distributed.LocalCluster(n_workers=0, processes=False, dashboard_address="127.0.0.1:0") as empty,
-        pytest.raises(InputError, match="expected a Dask scheduler with workers, found one without"),
-    ):
-        run.dask(scheduler=empty)
 
 
 def predict(images: Path, output: Path, choice: ModelChoice, *arguments: str) -> int:

@@ -4,6 +4,7 @@ import contextlib
 import csv
 import io
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,8 +17,8 @@ from nucleus.errors import InputError
 from nucleus.formats.image_source import open_array
 from nucleus.formats.kaggle_csv import read_kaggle_csv
 from nucleus.inference import exports
-from nucleus.inference.exports import DEFAULT, FORMATS, Segmentation, formats_named, write_exports
-from nucleus.masks.rle import decode_kaggle
+from nucleus.inference.exports import DEFAULT, FORMATS, Format, Segmentation, formats_named
+from nucleus.masks.kaggle_runs import decode_kaggle
 
 LABELS = np.zeros((40, 50), np.int32)
 LABELS[3:13, 5:25] = 1
@@ -27,10 +28,17 @@ PIXELS = np.random.default_rng(0).integers(0, 4096, (40, 50), dtype=np.uint16)
 SOURCE = open_array(PIXELS, pixel_size_um=(0.5, 0.25))
 
 
+def written(folder: Path, one: Segmentation, formats: list[Format]) -> list[Path]:
+    paths = [folder / f"{one.name}{kind.suffix}" for kind in formats]
+    for kind, path in zip(formats, paths, strict=True):
+        kind.write(path, one)
+    return paths
+
+
 def test_every_format_has_its_file(tmp_path):
     roifile = pytest.importorskip("roifile")
     one = Segmentation("plate/a", LABELS, [0.75, 0.5], SOURCE)
-    paths = write_exports(tmp_path, one, formats_named(",".join(FORMATS)))
+    paths = written(tmp_path, one, formats_named(",".join(FORMATS)))
     assert [path.name for path in paths] == [f"a{kind.suffix}" for kind in FORMATS.values()]
     assert sorted(tmp_path.rglob("*.*")) == sorted(paths)
     labels, geojson, imagej, measurements, coco, kaggle, overlay = paths
@@ -65,7 +73,7 @@ def test_several_images_in_one_file(tmp_path):
     together = [kind for kind in FORMATS.values() if kind.join]
     assert [kind.name for kind in together] == ["coco", "kaggle"]
     for kind in together:
-        parts = [write_exports(tmp_path, one, [kind])[0] for one in several]
+        parts = [written(tmp_path, one, [kind])[0] for one in several]
         kind.join(tmp_path / kind.name, parts)
     assert [one["image_id"] for one in json.loads((tmp_path / "coco").read_text())] == ["a", "a", "c", "c"]
     assert [row.image_id for row in read_kaggle_csv(tmp_path / "kaggle")] == ["a", "a", "b", "c", "c"]
@@ -73,9 +81,9 @@ def test_several_images_in_one_file(tmp_path):
 
 def test_an_image_without_nuclei_and_without_pixels_is_written_too(tmp_path):
     kinds = [kind for kind in FORMATS.values() if kind.name != "overlay"]
-    assert len(write_exports(tmp_path, Segmentation("a", np.zeros((6, 7), np.int32)), kinds)) == 6
+    assert len(written(tmp_path, Segmentation("a", np.zeros((6, 7), np.int32)), kinds)) == 6
     with pytest.raises(InputError, match="the image to draw over"):
-        write_exports(tmp_path, Segmentation("a", LABELS), [FORMATS["overlay"]])
+        written(tmp_path, Segmentation("a", LABELS), [FORMATS["overlay"]])
 
 
 def test_names_are_looked_up():

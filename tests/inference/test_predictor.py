@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import torch
 from detectron2.modeling import build_model
-from torch import nn
 
 from nucleus.config import load_config
 from nucleus.data.mapper import NucleusMapper
@@ -30,17 +29,8 @@ OVERRIDES = [
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory) -> Path:
-    """A trained run: config.yaml and weights that find something, of a random network."""
-    folder = tmp_path_factory.mktemp("run")
-    cfg = load_config(CONFIG, OVERRIDES)
-    torch.manual_seed(0)
-    model = build_model(cfg)
-    nn.init.normal_(model.roi_heads.mask_head.predictor.weight, std=2.0)
-    nn.init.normal_(model.roi_heads.box_predictor.cls_score.weight, std=0.5)
-    torch.save({"model": model.state_dict()}, folder / "model.pth")
-    (folder / "config.yaml").write_text(cfg.dump())
-    return folder
+def folder(random_run) -> Path:
+    return random_run(OVERRIDES)
 
 
 @pytest.fixture(scope="module")

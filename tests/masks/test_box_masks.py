@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from pycocotools import mask as coco_mask
 
-from nucleus.masks.box_masks import BoxMasks, strings_from_counts
-from nucleus.masks.rle import decode_kaggle, encode_coco, runs_from_coco
+from nucleus.masks.box_masks import BoxMasks
+from nucleus.masks.kaggle_runs import decode_kaggle
+from nucleus.masks.rle import encode_coco, runs_from_coco
 
 
 @st.composite
@@ -119,15 +120,6 @@ def test_what_does_not_fit_is_refused(box, crop, message):
 def test_a_buffer_of_another_size_is_refused():
     with pytest.raises(ValueError, match="expected 2 pixels, bool, found 3"):
         BoxMasks(np.array([[0, 0, 2, 1]]), np.ones(3, dtype=bool), 3, 4)
-
-
-# pycocotools has room for six characters a count: with larger counts it writes beyond its buffer.
-@given(st.lists(st.lists(st.integers(0, 2**28), min_size=1, max_size=8), max_size=4))
-def test_strings_of_any_counts(lists):
-    counts = np.array([count for one in lists for count in one], dtype=np.int64)
-    found = strings_from_counts(counts, np.array([len(one) for one in lists], dtype=np.int64))
-    expected = [coco_mask.frPyObjects({"size": [1, 1], "counts": one}, 1, 1)["counts"].decode() for one in lists]
-    assert found == expected
 
 
 def test_real_masks(bbbc038_source):

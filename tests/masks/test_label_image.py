@@ -5,35 +5,8 @@ from skimage.segmentation import relabel_sequential as skimage_relabel
 
 from nucleus.masks.label_image import (
     label_components,
-    label_image_from_masks,
-    masks_from_label_image,
     relabel_sequential,
 )
-
-
-def test_the_earlier_mask_keeps_shared_pixels_and_they_are_counted():
-    first = np.array([[1, 1, 0, 0]], dtype=bool)
-    second = np.array([[0, 1, 1, 0]], dtype=bool)
-    labels, lost = label_image_from_masks([first, second], 1, 4)
-    assert labels.tolist() == [[1, 1, 2, 0]]
-    assert lost == 1
-
-
-def test_no_masks_give_background():
-    labels, lost = label_image_from_masks([], 2, 3)
-    assert labels.shape == (2, 3) and not labels.any() and lost == 0
-
-
-def test_masks_come_back_with_their_labels():
-    labels = np.array([[5, 0], [5, 2]])
-    masks, ids = masks_from_label_image(labels)
-    assert ids.tolist() == [2, 5]
-    assert masks[1].tolist() == [[True, False], [True, False]]
-
-
-def test_an_empty_label_image_has_no_masks():
-    masks, ids = masks_from_label_image(np.zeros((3, 4), int))
-    assert masks.shape == (0, 3, 4) and ids.size == 0
 
 
 def test_relabelling_agrees_with_scikit_image():

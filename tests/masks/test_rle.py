@@ -9,34 +9,22 @@ from nucleus.masks.rle import (
     coco_area,
     coco_box,
     decode_coco,
-    decode_kaggle,
     encode_coco,
-    encode_kaggle,
     label_image_from_coco,
-    label_image_from_runs,
     normal_coco,
-    pixels_from_coco,
     rle_from_counts,
     rle_from_runs,
     rles_from_label_image,
     runs_from_coco,
-    runs_from_kaggle,
     runs_of_many,
 )
 
 MASKS = npst.arrays(bool, st.tuples(st.integers(1, 40), st.integers(1, 40)))
 
 
-def test_kaggle_runs_go_down_the_columns_from_one():
-    mask = np.array([[0, 1, 1], [0, 1, 0]], dtype=bool)
-    assert encode_kaggle(mask) == "3 3"
-    assert (decode_kaggle("3 3", 2, 3) == mask).all()
-
-
 @given(MASKS)
-def test_every_mask_survives_both_encodings(mask):
+def test_every_mask_survives(mask):
     assert (decode_coco(encode_coco(mask)) == mask).all()
-    assert (decode_kaggle(encode_kaggle(mask), *mask.shape) == mask).all()
 
 
 @given(MASKS, st.integers(1, 30))
@@ -59,11 +47,6 @@ def test_many_rles_decode_together_as_each_by_itself(masks, factor):
 def test_many_rles_may_be_uncompressed_or_empty():
     rles = [{"size": [2, 2], "counts": [1, 2, 1]}, encode_coco(np.zeros((2, 2), bool)), {"size": [0, 0], "counts": ""}]
     assert [runs.tolist() for runs in runs_of_many(rles)] == [[[1, 3]], [], []]
-
-
-@given(MASKS)
-def test_pixels_are_the_foreground_down_the_columns(mask):
-    assert np.array_equal(pixels_from_coco(encode_coco(mask)), np.flatnonzero(mask.T))
 
 
 def test_uncompressed_counts_decode():
@@ -89,38 +72,10 @@ def test_no_rles_give_background():
     assert not label_image_from_coco([], 3, 2).any()
 
 
-@pytest.mark.parametrize(
-    ("runs", "complaint"),
-    [
-        ("1", "pairs"),
-        ("1 x", "whole numbers"),
-        ("0 2", "at least 1"),
-        ("1 0", "at least 1"),
-        ("1 -3", "at least 1"),
-        ("5 2 1 2", "increase"),
-        ("1 3 3 1", "increase"),
-        ("8 3", "leaves the image"),
-        (f"2 {2**63 - 1}", "leaves the image"),
-        (f"1 {2**70}", "whole numbers"),
-    ],
-)
-def test_bad_runs_are_refused_with_the_reason(runs, complaint):
-    with pytest.raises(ValueError, match=complaint):
-        decode_kaggle(runs, 3, 3)
-
-
 @given(npst.arrays(np.uint8, st.tuples(st.integers(1, 6), st.integers(1, 6)), elements=st.integers(0, 3)))
 def test_the_nuclei_of_a_label_image_as_coco_rle(labels):
     expected = [encode_coco(labels == label) for label in np.unique(labels[labels != 0])]
     assert rles_from_label_image(labels) == expected
-
-
-def test_runs_of_the_competition():
-    assert runs_from_kaggle("1 3 10 2", 4, 3).tolist() == [[0, 3], [9, 11]]
-    assert runs_from_kaggle("", 4, 3).shape == (0, 2)
-    assert label_image_from_runs([np.array([[0, 3]]), np.array([[2, 5]])], 4, 2).T.ravel().tolist() == [
-        1, 1, 1, 2, 2, 0, 0, 0,
-    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -146,7 +101,7 @@ def test_counts_that_lie_are_refused(counts):
     """Not ended, too long, other characters, negative, beyond the image: pycocotools would leave its memory."""
     rle = {"size": [2, 2], "counts": counts}
     whole = encode_coco(np.ones((2, 2), bool))
-    for read in (runs_from_coco, decode_coco, pixels_from_coco, lambda one: runs_of_many([whole, one])):
+    for read in (runs_from_coco, decode_coco, lambda one: runs_of_many([whole, one])):
         with pytest.raises(ValueError, match="expected"):
             read(rle)
 

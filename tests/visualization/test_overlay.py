@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from nucleus.visualization.colors import label_colors
-from nucleus.visualization.overlay import for_display, outline, overlay_areas, overlay_outlines
+from nucleus.visualization.overlay import for_display, outline, overlay_outlines
 
 RED = (255, 0, 0)
 
@@ -39,11 +39,7 @@ def test_a_bright_image_stays_as_it_is() -> None:
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 def test_every_kind_of_image_is_taken(shape: tuple[int, ...], dtype: type) -> None:
     image = np.random.default_rng(0).integers(0, np.iinfo(dtype).max, shape).astype(dtype)
-    for picture in (
-        for_display(image),
-        overlay_outlines(image, np.ones((6, 5), int)),
-        overlay_areas(image, np.ones((6, 5), int)),
-    ):
+    for picture in (for_display(image), overlay_outlines(image, np.ones((6, 5), int))):
         assert picture.shape == (6, 5, 3) and picture.dtype == np.uint8
 
 
@@ -72,16 +68,7 @@ def test_a_wide_outline_grows_inwards(labels: np.ndarray) -> None:
     assert not rim[4, 4] and not rim[labels == 0].any()
 
 
-def test_areas_are_tinted_by_their_opacity(labels: np.ndarray) -> None:
-    image = np.full((*labels.shape, 3), 200, dtype=np.uint8)
-    tinted = overlay_areas(image, labels, RED, opacity=0.5)
-    assert tinted[4, 4].tolist() == [228, 100, 100]  # 227.5 rounds to even
-    assert tinted[0, 0].tolist() == [200, 200, 200]
-    assert (overlay_areas(image, labels, opacity=1)[4, 9] == label_colors(np.array([2]))[0]).all()
-
-
 def test_no_nuclei() -> None:
     image = np.full((5, 5), 180, dtype=np.uint8)
     nothing = np.zeros((5, 5), dtype=np.int32)
     assert (overlay_outlines(image, nothing) == 180).all()
-    assert (overlay_areas(image, nothing) == 180).all()

@@ -13,8 +13,6 @@ from typing import Any
 
 import pytest
 import torch
-from detectron2.modeling import build_model
-from torch import nn
 
 import nucleus.modeling  # noqa: F401  registers the model parts
 from nucleus.config import load_config
@@ -30,19 +28,13 @@ THRESHOLD = {"value": 0.55, "data set": "bbbc038_val", "iteration": 9}
 
 
 @pytest.fixture(scope="session")
-def run_folder(tmp_path_factory, pytestconfig) -> Path:
+def run_folder(random_run) -> Path:
     """A run: config.yaml and model.pth, a random network that finds something, whose average is its own weights."""
-    folder = tmp_path_factory.mktemp("run")
-    cfg = load_config(pytestconfig.rootpath / "configs" / "quick" / "mask_rcnn_lite0_FPN.yaml", OVERRIDES)
-    torch.manual_seed(0)
-    model = build_model(cfg)
-    nn.init.normal_(model.roi_heads.mask_head.predictor.weight, std=2.0)
-    nn.init.normal_(model.roi_heads.box_predictor.cls_score.weight, std=0.5)
-    state = model.state_dict()
+    folder = random_run(OVERRIDES)
+    state = torch.load(folder / "model.pth")["model"]
     averaged = {f"module.{name}": value for name, value in state.items()} | {"n_averaged": torch.tensor(3)}
     plain = {name: torch.zeros_like(value) for name, value in state.items()}
     torch.save({"model": plain, "ema": averaged, "score_threshold": THRESHOLD, "iteration": 9}, folder / "model.pth")
-    (folder / "config.yaml").write_text(cfg.dump())
     return folder
 
 

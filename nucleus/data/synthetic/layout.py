@@ -20,7 +20,7 @@ import numpy as np
 from nucleus.data.synthetic.fields import Tile
 from nucleus.errors import InputError
 from nucleus.formats.atomic import atomic_write
-from nucleus.masks.rle import encode_kaggle
+from nucleus.masks.kaggle_runs import encode_kaggle
 
 GENERATOR = 1  # raised whenever the same seed would give other bytes
 STATE = "synthetic.json"

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from nucleus import __version__
+from nucleus.evaluation.report.chart import Chart
 from nucleus.evaluation.report.curves import f1_chart, precision_recall_chart, spread_chart, threshold_chart
 from nucleus.evaluation.report.definitions import definitions_of
 from nucleus.evaluation.report.facts import (
@@ -37,6 +38,8 @@ from nucleus.formats.atomic import atomic_write
 from nucleus.visualization.colors import FALSE, MATCHED, MERGED, MISSED, SPLIT, TRUTH, hex_color
 
 PICTURES = "report_pictures"  # folder of the pictures of report.md
+WORST = 4  # images with the lowest DSB score that are drawn
+MEDIAN = 2  # images around the median that are drawn
 TERMS = ("true positives", "split", "merge", "image mean", "pooled", "IoU")  # used whatever was computed
 
 
@@ -54,8 +57,6 @@ def write_report(
     settings: Mapping[str, Any] | None = None,
     warnings: Sequence[str] = (),
     title: str = "Evaluation of predicted nuclei",
-    worst: int = 4,
-    median: int = 2,
 ) -> Path:
     """Write report.html, one file of a few MB at most that needs no other, and report.md with report_pictures/.
 
@@ -75,8 +76,6 @@ def write_report(
         settings: what the scores depend on, by name: data sets, score threshold, command; printed as text.
         warnings: what a reader must know before trusting the scores, a sentence each.
         title: of the page.
-        worst: how many of the images with the lowest DSB score are drawn.
-        median: how many images around the median are drawn.
 
     Returns:
         The path of report.html.
@@ -95,44 +94,22 @@ def write_report(
     dsb_scores = [image.scores.objects.dsb_score for image in images]
     examples = [
         draw_example(rank, images[position], pictures(position) if pictures is not None else None)
-        for rank, position in choose(dsb_scores, worst, median)
-    ]
-    charts = [f1_chart(summaries, intervals), precision_recall_chart(summaries, ranked)]
-    if score_threshold is not None and not math.isfinite(score_threshold):
-        score_threshold = None
-    if ranked:
-        charts.append(threshold_chart(images, summaries, ranked, score_threshold))
-    tables = score_tables("Scores by kind of image", "kind of image", summaries, intervals)
-    by_density = [
-        score_tables(f"Scores by {what}", what, groups, (density_intervals or {}).get(what))
-        for what, groups in (density or {}).items()
+        for rank, position in choose(dsb_scores, WORST, MEDIAN)
     ]
     facts = {
         "title": title,
         "version": __version__,
         "warnings": list(warnings),
         "lead": lead_sentences(images, summaries),
-        "cards": headline_cards(summaries, intervals),
         "settings": setting_rows(settings or {}),
-        "tables": tables,
-        "has_intervals": bool(intervals or density_intervals),
-        "density_tables": by_density,
-        "coco_tables": coco_tables(summaries),
-        "size_table": size_table(summaries[OVERALL]),
-        "seed_table": seed_protocol_table(summaries),
-        "charts": charts,
+        "charts": _charts(images, summaries, intervals, ranked, score_threshold),
         "spread": spread_chart(images, summaries),
-        "counts": count_table(summaries),
-        "thresholds": threshold_table(summaries[OVERALL]),
         "examples": examples,
         "drawn": any(example.pictures for example in examples),
         "worst": worst_table(images),
-        "definitions": definitions_of(
-            [*COLUMNS, "SQ", "RQ", "seed protocol", *TERMS, *summaries[OVERALL].pooled]
-            + (["interval"] if intervals else [])
-        ),
         "colors": {name: hex_color(color) for name, color in _COLORS.items()},
         "pictures_folder": PICTURES,
+        **_score_facts(summaries, intervals, density or {}, density_intervals or {}),
     }
     _write_pictures(folder / PICTURES, examples)
     for name, text in (("report.md", markdown(facts)), ("report.html", page(facts))):
@@ -142,6 +119,47 @@ def write_report(
 
 
 _COLORS = {"matched": MATCHED, "missed": MISSED, "false": FALSE, "split": SPLIT, "merged": MERGED, "truth": TRUTH}
+
+
+def _charts(
+    images: Sequence[ScoredImage],
+    summaries: Mapping[str, Summary],
+    intervals: Intervals | None,
+    ranked: Sequence[RankedNuclei],
+    score_threshold: float | None,
+) -> list[Chart]:
+    charts = [f1_chart(summaries, intervals), precision_recall_chart(summaries, ranked)]
+    if ranked:
+        marked = score_threshold if score_threshold is not None and math.isfinite(score_threshold) else None
+        charts.append(threshold_chart(images, summaries, ranked, marked))
+    return charts
+
+
+def _score_facts(
+    summaries: Mapping[str, Summary],
+    intervals: Intervals | None,
+    density: Mapping[str, Mapping[str, Summary]],
+    density_intervals: Mapping[str, Intervals],
+) -> dict[str, Any]:
+    """The tables, and the words that explain their columns."""
+    return {
+        "cards": headline_cards(summaries, intervals),
+        "tables": score_tables("Scores by kind of image", "kind of image", summaries, intervals),
+        "has_intervals": bool(intervals or density_intervals),
+        "density_tables": [
+            score_tables(f"Scores by {what}", what, groups, density_intervals.get(what))
+            for what, groups in density.items()
+        ],
+        "coco_tables": coco_tables(summaries),
+        "size_table": size_table(summaries[OVERALL]),
+        "seed_table": seed_protocol_table(summaries),
+        "counts": count_table(summaries),
+        "thresholds": threshold_table(summaries[OVERALL]),
+        "definitions": definitions_of(
+            [*COLUMNS, "SQ", "RQ", "seed protocol", *TERMS, *summaries[OVERALL].pooled]
+            + (["interval"] if intervals else [])
+        ),
+    }
 
 
 def _with_short_names(images: Sequence[ScoredImage]) -> list[ScoredImage]:

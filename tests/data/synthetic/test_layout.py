@@ -14,7 +14,7 @@ from PIL import Image
 from nucleus.data.synthetic import layout
 from nucleus.data.synthetic.fields import Tile
 from nucleus.errors import InputError
-from nucleus.masks.rle import decode_kaggle
+from nucleus.masks.kaggle_runs import decode_kaggle
 
 RECIPE = layout.Recipe(seed=1, max_size=64)
 COUNTS = {"train": 10, "test": 2}

@@ -21,7 +21,7 @@ from nucleus.data.lock import only_writer
 from nucleus.data.synthetic import image_id, make_field, write_synthetic
 from nucleus.data.synthetic.fields import first_image_of_field, kind_of_field
 from nucleus.errors import InputError
-from nucleus.masks.rle import decode_kaggle
+from nucleus.masks.kaggle_runs import decode_kaggle
 
 IMAGES, TEST_IMAGES, SEED, SIZE = 48, 5, 7, 96
 

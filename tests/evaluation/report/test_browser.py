@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,23 +12,6 @@ from nucleus.evaluation.bootstrap import intervals
 from nucleus.evaluation.report import write_report
 from nucleus.evaluation.strata import summarize_densities
 from nucleus.evaluation.summary import summarize
-
-SAFE = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    """Headless Chromium: the system's, or else the one that `playwright install chromium` fetches."""
-    api = pytest.importorskip("playwright.sync_api", reason="the page in a browser: pip install playwright")
-    system = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    with api.sync_playwright() as playwright:
-        try:
-            browser = playwright.chromium.launch(executable_path=system, args=SAFE)
-        except api.Error as error:
-            pytest.skip(f"the page in a browser: no Chromium starts ({str(error).splitlines()[0]}); install it, or run "
-                        "playwright install chromium")  # fmt: skip
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module", params=["everything", "labels alone"])
