@@ -38,8 +38,13 @@ class NucleusCheckpointer(CheckpointReader):
         state |= {key: held.state_dict() for key, held in self.checkpointables.items()}
         path = Path(self.save_dir) / f"{name}.pth"
         logger.info("Saving %s", path)
-        with atomic_write(path) as temporary:
-            torch.save(state | extra, temporary)
+        with atomic_write(path) as temporary, temporary.open("wb") as file:
+            try:
+                torch.save(state | extra, file)
+            except RuntimeError as error:
+                if isinstance(error.__context__, OSError):  # torch hides why the file could not be written
+                    raise error.__context__ from error
+                raise
         if last:
             self.tag_last_checkpoint(path.name)
 

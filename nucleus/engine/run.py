@@ -15,8 +15,8 @@ from detectron2.utils.logger import setup_logger
 import nucleus.modeling  # noqa: F401  registers the backbones
 from nucleus.config import load_config
 from nucleus.data.catalog import register_all
-from nucleus.engine.data_workers import data_workers_alive
 from nucleus.engine.manifest import check_same_data, run_manifest
+from nucleus.engine.outside import outside_errors
 from nucleus.engine.preemption import STOPPED
 from nucleus.engine.processes import start_processes
 from nucleus.engine.score_threshold import first_threshold
@@ -45,25 +45,39 @@ def run_process(args: argparse.Namespace) -> dict[str, Any]:
     """Train or evaluate in this process; returns the scores by data set, in the first process.
 
     Raises:
-        InputError: a data worker has died, beside what training and evaluation raise.
+        InputError: see `outside_errors`, beside what training and evaluation raise.
         SystemExit: with code 143, where SIGTERM stopped the training.
     """
     register_all()
-    cfg = setup(args)
-    if args.eval_only:
-        model = NucleusTrainer.build_model(cfg)
-        load_trained_weights(model, cfg.MODEL.WEIGHTS)
-        with run_manifest(cfg) as entry, data_workers_alive():
-            recorded = None if args.choose_threshold else read_score_threshold(weights_file(cfg.MODEL.WEIGHTS))
-            entry["scores"] = NucleusTrainer.test(cfg, model, recorded)
-            if args.choose_threshold and comm.is_main_process():
-                record_threshold(cfg, entry["scores"])
-        return entry["scores"]
+    cfg = read_config(args)
+    with outside_errors(cfg.OUTPUT_DIR):
+        set_up(cfg, args)
+        return evaluate(cfg, args) if args.eval_only else train(cfg, args)
+
+
+def evaluate(cfg: CfgNode, args: argparse.Namespace) -> dict[str, Any]:
+    """Evaluate MODEL.WEIGHTS; returns the scores by data set, in the first process."""
+    model = NucleusTrainer.build_model(cfg)
+    load_trained_weights(model, cfg.MODEL.WEIGHTS)
+    with run_manifest(cfg) as entry:
+        recorded = None if args.choose_threshold else read_score_threshold(weights_file(cfg.MODEL.WEIGHTS))
+        entry["scores"] = NucleusTrainer.test(cfg, model, recorded)
+        if args.choose_threshold and comm.is_main_process():
+            record_threshold(cfg, entry["scores"])
+    return entry["scores"]
+
+
+def train(cfg: CfgNode, args: argparse.Namespace) -> dict[str, Any]:
+    """Train, or go on with it; returns the last scores by data set, in the first process.
+
+    Raises:
+        SystemExit: see `run_process`.
+    """
     trainer = NucleusTrainer(cfg)
     trainer.resume_or_load(resume=args.resume)
     if trainer.start_iter > 0:
         check_same_data(cfg)
-    with run_manifest(cfg, first_iteration=trainer.start_iter) as entry, data_workers_alive():
+    with run_manifest(cfg, first_iteration=trainer.start_iter) as entry:
         entry["scores"] = trainer.train()
         if trainer.stop_reason:
             entry["outcome"] = trainer.stop_reason
@@ -102,8 +116,8 @@ def record_threshold(cfg: CfgNode, scores: dict[str, Any]) -> None:
     logger.info("Score threshold %g, chosen on %s, is recorded with %s", value, first, cfg.MODEL.WEIGHTS)
 
 
-def setup(args: argparse.Namespace) -> CfgNode:
-    """Read the config, choose the device, start logging, seed, and write the config to OUTPUT_DIR."""
+def read_config(args: argparse.Namespace) -> CfgNode:
+    """The config of a run, frozen, with its device and seed."""
     cfg = load_config(args.config_file, args.opts)
     if cfg.MODEL.DEVICE == "cuda" and (args.num_gpus == 0 or not torch.cuda.is_available()):
         cfg.MODEL.DEVICE = "cpu"
@@ -111,7 +125,12 @@ def setup(args: argparse.Namespace) -> CfgNode:
         cfg.SEED = comm.shared_random_seed()
     cfg.freeze()
     check_choice(args, cfg)
+    return cfg
+
+
+def set_up(cfg: CfgNode, args: argparse.Namespace) -> None:
+    """Start logging, seed, and write the config to OUTPUT_DIR."""
+    logging.raiseExceptions = False  # on a full disk, a log that cannot be written must not bury the error
     default_setup(cfg, args)
     # Detectron2 sets up the loggers of its own packages; without this the score table would not be printed.
     setup_logger(cfg.OUTPUT_DIR, distributed_rank=comm.get_rank(), name="nucleus")
-    return cfg
