@@ -50,5 +50,5 @@ class StopOnTerminate(HookBase):
         self.stopped = True
         self.checkpointer.save(f"model_{iteration:07d}", iteration=iteration)
         self.trainer.stop_reason = f"stopped by SIGTERM after iteration {iteration}"
-        logger.info("%s; --resume goes on.", self.trainer.stop_reason.capitalize())
+        logger.info("Training is %s; --resume goes on.", self.trainer.stop_reason)
         comm.synchronize()  # the first process has saved before any of them ends
