@@ -14,7 +14,7 @@ from nucleus.evaluation.nucleus_sizes import bin_names
 from nucleus.evaluation.summary import ScoredImage, Summary, summarize_groups
 
 MEGAPIXEL = 1_000_000
-# The bins, by their upper edges. Of 735 images of BBBC038 89, 301, 263 and 76 fall into the first bins by number, and
+# The bins, by their upper edges. Of 729 images of BBBC038 89, 301, 263 and 76 fall into the first bins by number, and
 # 363, 166, 146 and 54 into those by density.
 DENSITIES: dict[str, tuple[tuple[int, ...], Callable[[ImageScores], float]]] = {
     "true nuclei an image": ((10, 30, 100), lambda scores: scores.objects.truths),
