@@ -60,8 +60,9 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--test-scores", type=Path, required=True, metavar="FILE", help="scores.json on the test set")
     options.add_argument("--val-scores", type=Path, metavar="FILE", help="scores.json on the validation set")
     options.add_argument("--run", type=Path, metavar="DIR", help="of the training (default: the folder of --weights)")
-    options.add_argument("--after", type=Path, action="append", default=[], metavar="DIR",
-                         help="an earlier run that this one went on from; may be repeated, in order")  # fmt: skip
+    options.add_argument("--after", action="append", default=[], metavar="DIR",
+                         help="an earlier run, or a model of the zoo (nucleus://NAME), that this one went on from; may "
+                         "be repeated, in order")  # fmt: skip
     options.add_argument("--url", help="where the weights will be fetched from (default: they ship)")
     options.add_argument("--data-licence", metavar="TEXT", help="of the training data (default: known for BBBC038)")
     options.add_argument("--models", type=Path, default=REPOSITORY / "nucleus" / "zoo" / "models", metavar="DIR",

@@ -79,10 +79,10 @@ def read_run(folder: Path, name: str, last_iteration: int | None = None) -> Run:
         starts = [start for start in _json(path)["starts"] if "--eval-only" not in start["command"]]
         rows = read_metrics(folder)
         steps = 1 + (max(step for step, _ in curve(rows, "total_loss")) if last_iteration is None else last_iteration)
-        first, last = starts[0], starts[-1]
+        last = starts[-1]
         config = yaml.safe_load(last["config"])
         return Run(
-            command=plain_command([one for one in first["command"] if one != "--resume"], name),
+            command=plain_command([one for one in last["command"] if one != "--resume"], name),
             config_sha256=last["config sha256"],
             seed=last["seed"],
             hardware=_hardware(last),

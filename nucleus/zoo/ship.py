@@ -17,8 +17,8 @@ from nucleus.modeling.pretrained import read_weights
 from nucleus.modeling.score_threshold import KEY, read_threshold_record
 from nucleus.zoo.evidence import is_absolute, read_evaluation, read_run
 from nucleus.zoo.files import SCHEME, sha256_of
-from nucleus.zoo.manifest import CONFIG
-from nucleus.zoo.zoo_model import FORMAT, Licence, Threshold, Weights, ZooModel
+from nucleus.zoo.manifest import CONFIG, find_model
+from nucleus.zoo.zoo_model import FORMAT, Licence, Run, Threshold, Weights, ZooModel
 
 WEIGHTS = "weights.safetensors"
 LARGEST_SHIPPED = 16_000_000  # bytes of weights in the package
@@ -30,7 +30,7 @@ def make_model(
     folder: Path,
     *,
     weights: Path,
-    runs: Sequence[Path],
+    runs: Sequence[Path | str],
     test_scores: Path,
     other_scores: Sequence[Path] = (),
     url: str | None = None,
@@ -41,7 +41,8 @@ def make_model(
     Args:
         folder: of the model; its name is the model's.
         weights: a checkpoint with its score threshold; its averaged weights are taken where it has them.
-        runs: folders of the training runs it comes from, in order; the last one's config.yaml is its config.
+        runs: what it comes from, in order: folders of training runs, and models of the zoo (nucleus://NAME) that a run
+            began with. The last one is a folder, whose config.yaml is the model's config.
         test_scores: scores.json of these weights on the test set, at the recorded score threshold.
         other_scores: likewise on others, such as the validation set.
         url: where the weights will be fetched from; None where they ship.
@@ -61,7 +62,7 @@ def make_model(
     threshold = Threshold(record["value"], str(record.get("data set", "unknown")))
     scores = dict(map(read_evaluation, (test_scores, *other_scores)))
     _check_thresholds(scores, threshold, test_scores)
-    cfg = standing_alone(load_config(runs[-1] / CONFIG), folder.name)
+    cfg = standing_alone(load_config(Path(runs[-1]) / CONFIG), folder.name)
     stored = half_precision(read_weights(weights))
     folder.mkdir(parents=True, exist_ok=True)
     write_weights(folder / WEIGHTS, stored, record)
@@ -82,11 +83,17 @@ def make_model(
         score_threshold=threshold,
         licence=Licence(WEIGHTS_LICENCE, data_licence or _data_licence(cfg.DATASETS.TRAIN)),
         trained_on=tuple(cfg.DATASETS.TRAIN),
-        training=tuple(
-            read_run(run, folder.name, iteration if run == runs[-1] else None) for run in runs
-        ),
+        training=(*(one for run in runs[:-1] for one in _earlier(run, folder.name)),
+                  read_run(Path(runs[-1]), folder.name, iteration)),
         scores=scores,
     )  # fmt: skip
+
+
+def _earlier(run: Path | str, name: str) -> tuple[Run, ...]:
+    """The runs of a model of the zoo, or that of a folder."""
+    if isinstance(run, str) and run.startswith(SCHEME):
+        return find_model(run.removeprefix(SCHEME)).training
+    return (read_run(Path(run), name),)
 
 
 def half_precision(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 from nucleus.cli.main import run_command
+from nucleus.zoo import ship
 from nucleus.zoo.manifest import read_model
 
 CONFIG = """
@@ -34,6 +35,7 @@ TEST: {{PANELS: 0, LOSS_IMAGES: 2}}
 STEPS = """
 import json, runpy, sys
 from nucleus.cli.main import run_command
+from nucleus.zoo import ship
 for number, (name, *arguments) in enumerate(json.loads(sys.argv.pop())):
     sys.argv = ["nucleus", name, *arguments]  # which run.json records
     if name == "ship":
@@ -172,3 +174,13 @@ def test_scores_at_another_threshold_are_refused_and_the_old_model_stays(shipped
     assert "expected scores at the threshold recorded with the weights" in capsys.readouterr().err
     assert (top / "zoo" / "tiny" / "model.json").read_bytes() == before
     assert sorted(path.name for path in (top / "zoo").iterdir()) == ["tiny"]
+
+
+def test_a_model_that_a_run_began_with_brings_its_own_runs(shipped, monkeypatch):
+    monkeypatch.setenv("NUCLEUS_ZOO", str(shipped["top"] / "zoo"))
+    assert ship._earlier("nucleus://tiny", "other") == shipped["model"].training
+    (run,) = ship._earlier(str(shipped["top"] / "tuned"), "other")
+    assert (run.steps, run.command) == (
+        *(1, "nucleus train --config-file nucleus://tiny OUTPUT_DIR output/other SOLVER.MAX_ITER 1 SOLVER.BASE_LR 1e-9 "
+             "TEST.LOSS_IMAGES 0"),
+    )  # fmt: skip
