@@ -24,7 +24,7 @@ setup: $(STAMP) ## set everything up in .venv: the locked packages, Detectron2, 
 # Everything that is installed is checked against a hash in the lock. One package comes as sources only
 # (antlr4-python3-runtime); so that its build fetches nothing unchecked, it runs in this environment, for which the
 # locked setuptools goes in first. The lock is complete, hence --no-deps; "pip check" at the end proves it.
-$(STAMP): $(LOCK) pyproject.toml tools/install_detectron2.py
+$(STAMP): $(LOCK) pyproject.toml nucleus/install_detectron2.py
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] < (3, 14))' || { \
 		echo "make setup: expected Python 3.10 to 3.13, found $$($(PYTHON) --version 2>&1)." \
 		     "Name another: make setup PYTHON=python3.12" >&2; exit 1; }

@@ -17,6 +17,7 @@ PACKAGE = Path(__file__).parents[1] / "nucleus"
 
 # From the top of the house to the bottom; see the table of folders in CONTRIBUTING.md.
 ORDER = (
+    "install_detectron2",
     "errors",
     "processes",
     "masks",

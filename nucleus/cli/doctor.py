@@ -201,7 +201,7 @@ def check_detectron2() -> Finding:
     spec = importlib.util.find_spec("detectron2")
     if spec is None or spec.origin is None:  # no origin: a folder that merely has the name, such as a clone
         return Finding(
-            "detectron2", "not installed", stops=True, remedy="install Detectron2: python tools/install_detectron2.py"
+            "detectron2", "not installed", stops=True, remedy="install Detectron2: python -m nucleus.install_detectron2"
         )
     imported, reason = try_import("detectron2.modeling")
     if imported is None:

@@ -60,7 +60,7 @@ def test_a_bare_python_gets_the_whole_report(tmp_path: Path) -> None:
     for name in (*doctor.MODULES, "detectron2"):
         assert [line.split() for line in lines if line.split()[1:2] == [name]] == [["FAIL", name, "not", "installed"]]
     assert result.stdout.count("requirements/lock.txt") == 1
-    assert result.stdout.count("tools/install_detectron2.py") == 1
+    assert result.stdout.count("nucleus.install_detectron2") == 1
     assert lines[-1].startswith("Not ready: prepare, train and evaluate would be stopped by torch, ")
 
 

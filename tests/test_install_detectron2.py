@@ -16,7 +16,7 @@ from types import ModuleType
 
 import pytest
 
-SCRIPT = Path(__file__).parents[2] / "tools" / "install_detectron2.py"
+SCRIPT = Path(__file__).parents[1] / "nucleus" / "install_detectron2.py"
 
 
 def load_script() -> ModuleType:
@@ -35,7 +35,7 @@ def source() -> bytes:
     """The real wheel, as `make setup` kept it."""
     path = tool.wheels_folder() / tool.SOURCE_NAME
     if not path.is_file():
-        pytest.skip(f"the wheel is not in {path.parent}: python tools/install_detectron2.py --wheel-only fetches it")
+        pytest.skip(f"the wheel is not in {path.parent}: python -m nucleus.install_detectron2 --wheel-only fetches it")
     return path.read_bytes()
 
 
