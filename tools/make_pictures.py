@@ -4,9 +4,9 @@
     nucleus train --config-file nucleus://lite --eval-only DATASETS.TEST "('bbbc038_test',)" OUTPUT_DIR output/lite_test
     python tools/make_pictures.py --evaluation output/lite_test/evaluation/bbbc038_test
 
-makes test_panels, report, app, bbbc038_test_sheet and augmented in docs/images. With --training DIR, a folder that
-training wrote into, also tensorboard. Needs the converted BBBC038 ($DETECTRON2_DATASETS) and Chromium; dask_scaling is
-made by benchmarks/dask_scaling.py, the pictures of a model card by tools/ship_model.py.
+makes test_panels, report, app, bbbc038_test_sheet and augmented in docs/images. Needs the converted BBBC038
+($DETECTRON2_DATASETS) and Chromium. dask_scaling is made by benchmarks/dask_scaling.py, the pictures of a model card by
+tools/ship_model.py; tensorboard is a screenshot taken by hand.
 """
 
 from __future__ import annotations
@@ -68,15 +68,15 @@ def served(*command: object) -> Iterator[str]:
         process.wait()
 
 
-def page(browser: Any, address: str, place: Path, show: Callable[[Any], None], width: int = WIDTH) -> None:
+def page(browser: Any, address: str, place: Path, show: Callable[[Any], None]) -> None:
     """Open a page, bring it to where it is worth a picture, and take that."""
-    one = browser.new_page(viewport={"width": width, "height": HEIGHT})
+    one = browser.new_page(viewport={"width": WIDTH, "height": HEIGHT})
     one.goto(address, wait_until="networkidle")
     show(one)
     with tempfile.NamedTemporaryFile(suffix=".png") as file:
         one.screenshot(path=file.name)
         with Image.open(file.name) as picture:
-            save(picture, place, width)
+            save(picture, place, WIDTH)
     one.close()
 
 
@@ -93,7 +93,6 @@ def main() -> None:
     """Make what can be made."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--evaluation", type=Path, required=True, metavar="DIR", help="of the model on bbbc038_test")
-    parser.add_argument("--training", type=Path, metavar="DIR", help="OUTPUT_DIR of a training, for TensorBoard")
     parser.add_argument("--output", type=Path, default=ROOT / "docs" / "images", metavar="DIR")
     args = parser.parse_args()
     from playwright.sync_api import sync_playwright
@@ -105,9 +104,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         run("browse", "--dataset", "bbbc038_test", "--output", folder, "--images", 4)
         run("browse", "--dataset", "bbbc038_train", "--output", folder, "--augmented", "--config-file", CONFIG)
-        for name, width in (("bbbc038_test_sheet_1", 1400), ("bbbc038_train_augmented", 1500)):
+        for name, place, width in (
+            ("bbbc038_test_sheet_1", "bbbc038_test_sheet", 1400), ("bbbc038_train_augmented", "augmented", 1500),
+        ):  # fmt: skip
             with Image.open(Path(folder) / f"{name}.png") as picture:
-                place = {"bbbc038_test_sheet_1": "bbbc038_test_sheet", "bbbc038_train_augmented": "augmented"}[name]
                 save(picture, args.output / f"{place}.jpg", width)
     chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     with sync_playwright() as playwright:
@@ -116,10 +116,6 @@ def main() -> None:
         page(browser, report, args.output / "report.jpg", lambda one: None)
         with served(sys.executable, "-m", "nucleus", "app") as address:
             page(browser, address, args.output / "app.jpg", show_nuclei)
-        if args.training:
-            board = (sys.executable, "-m", "tensorboard.main", "--logdir", args.training.resolve())
-            with served(*board) as address:
-                page(browser, address, args.output / "tensorboard.jpg", lambda one: one.wait_for_timeout(8000), 1100)
         browser.close()
 
 
