@@ -7,8 +7,8 @@
 Images of bbbc038_test larger than --tile are predicted in one piece and in tiles, with the margin of a slide where
 the tile is 512 pixels or more. Object F1@0.9 between the two says how far they agree. A nucleus counts as cut where a
 straight edge of it lies on a border of a tile (of a write or a read region): over at least 6 pixels and 0.6 of its
-extent along the border. Round nuclei hardly ever have one: how many of the whole prediction have one at the same places
-is printed beside.
+extent along the border; on real images, if the whole prediction has no such nucleus at IoU 0.9. Round nuclei hardly ever
+have a straight edge: how many of the whole prediction have one at the same places is printed beside.
 
 The slide is glass with tissue: fields of nucleus.data.synthetic, a thousand pixels a side, turned and mirrored. It is
 written tile by tile, with its truth beside it, and predicted by `nucleus predict` in a process of its own; then once
@@ -126,7 +126,9 @@ def real_images(weights: Path, tile: int, most: int, precision: str | None) -> l
             tiled = segment(source, model, grid)
             enlarged = model.scale_of(*source.shape[:2]) > 1
         _, matched, _ = compare(whole.labels, tiled.labels, 0.9)
-        row = (len(whole.scores), len(tiled.scores), int(matched.sum()), len(cut_nuclei(tiled.labels, grid)),
+        labels, as_in_whole, _ = compare(tiled.labels, whole.labels, 0.9)
+        cut = cut_nuclei(tiled.labels, grid) - set(labels[as_in_whole].tolist())
+        row = (len(whole.scores), len(tiled.scores), int(matched.sum()), len(cut),
                len(cut_nuclei(whole.labels, grid)), len(grid), tiled.cut)  # fmt: skip
         rows["enlarged" if enlarged else "at their own size"].append(row)
         print(Path(record["file_name"]).stem[:12], source.shape[:2], "whole, tiled, matched, cut, straight, tiles:",
