@@ -6,9 +6,9 @@
 
 Images of bbbc038_test larger than --tile are predicted in one piece and in tiles, with the margin of a slide where
 the tile is 512 pixels or more. Object F1@0.9 between the two says how far they agree. A nucleus counts as cut where a
-straight edge of it lies on a border of a tile (of a write or a read region): over at least 6 pixels and 0.6 of its
-extent along the border; on real images, if the whole prediction has no such nucleus at IoU 0.9. Round nuclei hardly ever
-have a straight edge: how many of the whole prediction have one at the same places is printed beside.
+straight edge of it lies on a border of a tile (of a write or a read region), over at least 6 pixels and 0.6 of its
+extent along the border, and on real images the whole prediction has no such nucleus at IoU 0.9. Round nuclei hardly
+ever have a straight edge: how many of the whole prediction have one at the same places is printed beside.
 
 The slide is glass with tissue: fields of nucleus.data.synthetic, a thousand pixels a side, turned and mirrored. It is
 written tile by tile, with its truth beside it, and predicted by `nucleus predict` in a process of its own; then once
