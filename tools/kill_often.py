@@ -222,10 +222,10 @@ def make_case(name: str, folder: Path) -> Case:
             tifffile.imwrite(images / f"small_{number}.tif", picture)
         large = next(picture for picture in pictures if picture.ndim == 2 or len(set(picture[0, 0])) == 1)
         large = large if large.ndim == 2 else large[..., 0]
-        tifffile.imwrite(images / "large.tif", large.repeat(3, axis=0).repeat(3, axis=1))
+        tifffile.imwrite(images / "large.tif", large.repeat(2, axis=0).repeat(2, axis=1))
     if name == "predict":
         options = [str(images), "--output", str(output), "--format", "labels,geojson,coco,measurements",
-                   "--tile", "300"]  # fmt: skip
+                   "--tile", "256"]  # fmt: skip
         return Case(options, output, SameBytes(output))
     if name == "evaluate":
         truth = folder / "truth"

@@ -102,12 +102,11 @@ def test_two_processes_train_and_evaluate_as_one(uneven, tmp_path):
     np.testing.assert_allclose(losses(two), expected, rtol=1e-4)
     assert expected[0, -1] != pytest.approx(expected[3, -1], rel=1e-3)  # something was learnt
 
-    weights = ("MODEL.WEIGHTS", one / "model_final.pth", "TEST.SCORE_THRESHOLD", 0.02)
-    uneven("--eval-only", "OUTPUT_DIR", tmp_path / "alone", *weights)
+    weights = ("MODEL.WEIGHTS", one / "model_final.pth")
     uneven("--eval-only", "--num-gpus", 0, "--num-processes", 2, "OUTPUT_DIR", tmp_path / "both", *weights)
     tables = [
-        (tmp_path / name / "evaluation" / "bbbc038_synthetic_trainval" / "images.csv").read_text()
-        for name in ("alone", "both")
+        (folder / "evaluation" / "bbbc038_synthetic_trainval" / "images.csv").read_text()
+        for folder in (one, tmp_path / "both")
     ]
     assert tables[0] == tables[1]
     assert len(tables[0].splitlines()) == 6

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 
-@pytest.mark.parametrize(("command", "kills"), [("prepare", 10), ("predict", 6), ("evaluate", 6), ("train", 4)])
+@pytest.mark.parametrize(("command", "kills"), [("prepare", 6), ("predict", 3), ("evaluate", 3), ("train", 2)])
 def test_what_is_killed_and_started_again_is_whole(command, kills, pytestconfig):
     tool = [sys.executable, "tools/kill_often.py", "--command", command, "--kills", str(kills)]
     done = subprocess.run(tool, cwd=pytestconfig.rootpath, capture_output=True, text=True)

@@ -38,6 +38,7 @@ MpiDefault=none
 SelectType=select/cons_tres
 SelectTypeParameters=CR_CPU
 KillWait=60
+SchedulerParameters=sched_interval=2
 NodeName={host} NodeAddr=127.0.0.1 CPUs={cpus} State=UNKNOWN
 PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP
 """
@@ -113,12 +114,11 @@ def test_a_preempted_job_goes_on(slurm, tmp_path, pytestconfig):
     (start,) = json.loads((output / "run.json").read_text())["starts"]
     assert start["outcome"].startswith("stopped by SIGTERM after iteration ") and start["processes"] == 2
 
-    def ended() -> bool:
-        at_once = ["scontrol", "update", f"JobId={number}", "StartTime=now"]  # SLURM would wait for two minutes
-        subprocess.run(at_once, env=env, capture_output=True)
-        return (output / "model_final.pth").exists() and "finished" in (output / "run.json").read_text()
-
-    wait_for(ended, 120, log)
+    state = ["squeue", "--noheader", "--format=%T", f"--jobs={number}"]
+    wait_for(lambda: b"PENDING" in subprocess.run(state, env=env, capture_output=True).stdout, 60, log)
+    at_once = ["scontrol", "update", f"JobId={number}", "StartTime=now"]  # SLURM would wait for two minutes
+    subprocess.run(at_once, env=env, check=True)
+    wait_for(lambda: "finished" in (output / "run.json").read_text(), 180, log)
     first, second = json.loads((output / "run.json").read_text())["starts"]
     assert second["first_iteration"] == int(first["outcome"].split()[-1]) + 1
     assert second["outcome"] == "finished"
