@@ -46,7 +46,7 @@ demo: setup ## the whole main job on a small made-up data set: convert, train, e
 	@$(BIN)/python tools/demo.py
 
 test: setup ## run all tests; those on real data need BBBC038_SOURCE=folder of the archives
-	@$(BIN)/python -m pytest
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile
 
 lint: setup ## linter, format and types
 	$(BIN)/ruff check .

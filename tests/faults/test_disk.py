@@ -12,7 +12,7 @@ import pytest
 from kill_often import Case, make_case
 
 # Size in KiB at which the disk is full in the middle of the output.
-SIZES = {"prepare": 300, "predict": 150, "evaluate": 200, "train": 4_000}
+SIZES = {"prepare": 300, "predict": 60, "evaluate": 200, "train": 4_000}
 
 
 @pytest.fixture(scope="module")
