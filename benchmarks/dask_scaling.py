@@ -48,7 +48,8 @@ from nucleus.inference.dask_pace import Pace
 from nucleus.inference.dask_tasks import Job, ModelChoice
 from nucleus.inference.dask_work import Found, Images, Result, Work
 from nucleus.inference.image_files import ImageFile, find_images
-from nucleus.inference.predict_files import Done, Output, Reading, State
+from nucleus.inference.output_folder import Done, Output, State
+from nucleus.inference.predict_files import Reading
 from nucleus.zoo.files import ModelFiles
 
 MILLION = 1_000_000

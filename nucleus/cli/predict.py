@@ -33,7 +33,8 @@ from nucleus.processes import available_cpus
 from nucleus.zoo.files import choose_files, sha256_of
 
 if TYPE_CHECKING:
-    from nucleus.inference.predict_files import Done, Report
+    from nucleus.inference.output_folder import Done
+    from nucleus.inference.predict_files import Report
     from nucleus.inference.predictor import Model
 
 FAILED = 1  # the exit code where some images could not be read
@@ -83,7 +84,8 @@ def run(args: argparse.Namespace) -> int:
     import torch  # takes seconds
 
     from nucleus.config import load_config
-    from nucleus.inference.predict_files import Output, Reading, predict_files
+    from nucleus.inference.output_folder import Output
+    from nucleus.inference.predict_files import Reading, predict_files
     from nucleus.inference.predictor import load_model
 
     if args.threads and args.engine == "local":

@@ -9,7 +9,7 @@ from importlib import metadata
 
 import nucleus
 from nucleus.errors import InputError
-from nucleus.inference.predict_files import Output
+from nucleus.inference.output_folder import Output
 
 TOKEN = "token"  # in the hidden folder of the output
 TOKEN_WAITS = (0.0, 0.5, 2.5)  # seconds; a network file system may show a new file late

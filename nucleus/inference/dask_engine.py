@@ -21,7 +21,8 @@ from nucleus.inference.dask_cluster import check_workers, connected
 from nucleus.inference.dask_run import Run
 from nucleus.inference.dask_tasks import Job, ModelChoice
 from nucleus.inference.image_files import ImageFile
-from nucleus.inference.predict_files import Done, Output, Reading, Report
+from nucleus.inference.output_folder import Done, Output
+from nucleus.inference.predict_files import Reading, Report
 
 
 def predict_files_on_dask(

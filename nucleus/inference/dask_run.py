@@ -29,7 +29,7 @@ from nucleus.inference.dask_pace import AHEAD, Pace
 from nucleus.inference.dask_tasks import Job
 from nucleus.inference.dask_work import Found, Images, Large, Result, Stitch, Tiles, Work
 from nucleus.inference.image_files import ImageFile
-from nucleus.inference.predict_files import Done
+from nucleus.inference.output_folder import Done
 
 NO_WORKERS = 300.0  # seconds that a run waits for workers
 LOOK = 2.0  # seconds between looks at the workers

@@ -23,7 +23,8 @@ from nucleus.formats.image_source import ImageSource
 from nucleus.inference.dask_checks import check_worker
 from nucleus.inference.dask_work import Found, Images, Large, Result, Stitch, Tiles, Work
 from nucleus.inference.image_files import ImageFile
-from nucleus.inference.predict_files import Output, Reading, State, in_memory, predict_source
+from nucleus.inference.output_folder import Output, State
+from nucleus.inference.predict_files import Reading, in_memory, predict_source
 from nucleus.inference.predictor import Model, load_model
 from nucleus.inference.segment import in_batches, nuclei_of_tiles, plan
 from nucleus.inference.tiling import Tile, TileGrid

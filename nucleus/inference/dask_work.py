@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 from nucleus.errors import InputError
 from nucleus.inference.image_files import ImageFile
-from nucleus.inference.predict_files import Done, State
+from nucleus.inference.output_folder import Done, State
 from nucleus.inference.tile_store import TileStore
 
 

@@ -4,7 +4,7 @@ import nucleus
 from nucleus.errors import InputError
 from nucleus.inference import dask_checks
 from nucleus.inference.dask_checks import TOKEN, check_worker, listed, versions
-from nucleus.inference.predict_files import Output
+from nucleus.inference.output_folder import Output
 
 
 @pytest.fixture

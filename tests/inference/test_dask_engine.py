@@ -21,7 +21,8 @@ from nucleus.errors import InputError
 from nucleus.formats.image_source import ImageSource
 from nucleus.inference.exports import formats_named
 from nucleus.inference.image_files import find_images
-from nucleus.inference.predict_files import Output, Reading, Report, predict_files
+from nucleus.inference.output_folder import Output
+from nucleus.inference.predict_files import Reading, Report, predict_files
 from nucleus.zoo.files import ModelFiles, sha256_of
 
 distributed = pytest.importorskip("distributed", reason="the extra dask is not installed")

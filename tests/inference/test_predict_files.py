@@ -12,7 +12,8 @@ from nucleus.errors import InputError
 from nucleus.formats.label_image import read_label_image
 from nucleus.inference.exports import formats_named
 from nucleus.inference.image_files import find_images
-from nucleus.inference.predict_files import Output, Reading, Report, predict_files
+from nucleus.inference.output_folder import Output
+from nucleus.inference.predict_files import Reading, Report, predict_files
 
 SETTINGS = {"weights": "abc", "threshold": 0.5}
 FORMATS = "labels,coco"
