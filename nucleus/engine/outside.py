@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from nucleus.errors import InputError
+
+# What the system says of a place that cannot be written to; other errors of it are not of the output.
+UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR,
+              errno.EISDIR)  # fmt: skip
 
 
 @contextmanager
@@ -23,6 +28,8 @@ def outside_errors(output: str | Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        if error.errno not in UNWRITABLE:
+            raise
         raise InputError(
             error.filename or output,
             expected="a disk with room that can be written to",
