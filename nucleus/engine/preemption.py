@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import signal
+import threading
 from types import FrameType
+from typing import Any
 
 from detectron2.engine import HookBase
 from detectron2.utils import comm
@@ -33,10 +35,17 @@ class StopOnTerminate(HookBase):
         self.checkpointer = checkpointer
         self.stopped = False
         self._asked = False
+        self._before: Any = None  # what heard SIGTERM until now
 
     def before_train(self) -> None:
-        """From now on SIGTERM is heard. It is not given back: a second one must not break the end that it asked for."""
-        signal.signal(signal.SIGTERM, self._ask)
+        """From now on SIGTERM is heard; Python allows that in the main thread alone."""
+        if threading.current_thread() is threading.main_thread():
+            self._before = signal.signal(signal.SIGTERM, self._ask)
+
+    def after_train(self) -> None:
+        """Give SIGTERM back, unless it came: a second one must not break the end that the first one asked for."""
+        if self._before is not None and not self._asked:
+            signal.signal(signal.SIGTERM, self._before)
 
     def _ask(self, number: int, frame: FrameType | None) -> None:
         self._asked = True
