@@ -41,7 +41,12 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "no_balance": {"DATALOADER.MODALITY_BALANCE": 0.0},
     "wider_scale": {"INPUT.SCALE_RANGE": "(0.6, 1.8)"},
     "no_scale": {"INPUT.SCALE_RANGE": "(1.0, 1.0)"},
+    "even_modalities": {"DATALOADER.MODALITY_BALANCE": 1.0},
+    "no_turns": {"INPUT.FLIP_AND_TURN": False},
     "no_average": {"SOLVER.EMA_DECAY": 0.0},
+    "trained_norms": {"MODEL.TIMM.NORM": "BN", "MODEL.FAST_CONVOLUTIONS": False},
+    "wide_heads": {"MODEL.FPN.OUT_CHANNELS": 128, "MODEL.ROI_MASK_HEAD.CONV_DIM": 128,
+                   "MODEL.ROI_BOX_HEAD.FC_DIM": 512},
     "larger": {"INPUT.UPSCALE_SHORT_EDGE": 512},
     "native": {"INPUT.UPSCALE_SHORT_EDGE": 0},
 }  # fmt: skip

@@ -88,6 +88,13 @@ def add_nucleus_config(cfg: CfgNode) -> None:
     # and records it with the checkpoints, evaluation and prediction use what is recorded; never chosen on a test set
     # (nucleus/engine/score_threshold.py).
     cfg.TEST.SCORE_THRESHOLD = -1.0
+    # In how many of the eight symmetries of the square each image is seen: 1, 2, 4 or 8, for as many times the work.
+    # What is found is put together by agreement (nucleus/modeling/views.py).
+    cfg.TEST.VIEWS = 1
+    # Pixels of the image by which each nucleus is drawn wider all around, or narrower where negative; fractions count.
+    # For truth whose annotators draw edges elsewhere than those of the training set: evaluation prints how far (outline
+    # offset).
+    cfg.TEST.EXPAND = 0.0
     # The best checkpoint, model_best.pth, is that of the best DSB score (image mean) on the first of DATASETS.TEST,
     # evaluated every TEST.EVAL_PERIOD steps (Detectron2's key; 0: at the end only).
     cfg.TEST.PATIENCE = 0  # evaluations without a better score after which training stops; 0 never stops

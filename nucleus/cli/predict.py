@@ -53,6 +53,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="side of a tile in pixels, 256 or more (default auto: 1024 for images with a side over 1536, else whole)",
     )  # fmt: skip
     parser.add_argument("--threshold", type=_score, metavar="S", help="lowest score, 0 to 1 (default: the model's)")
+    parser.add_argument(
+        "--views", type=int, choices=(1, 2, 4, 8), metavar="1|2|4|8", help="see each image mirrored and turned, too: "
+        "somewhat better, and so many times slower (default: the config's, 1)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--expand", type=float, metavar="PIXELS", help="draw each nucleus wider all around, or narrower where "
+        "negative, to match where you draw edges: minus the outline offset that `nucleus evaluate` prints (default: "
+        "the config's, 0)",
+    )  # fmt: skip
     parser.add_argument("--channel", type=_channels, metavar="C[,C,C]", help="one channel, or three as red,green,blue")
     parser.add_argument("--page", type=int, metavar="N", help="image of a stack, from 0")
     parser.add_argument("--series", type=int, metavar="N", help="image of a file with several, from 0")
@@ -93,11 +102,14 @@ def run(args: argparse.Namespace) -> int:
     reading = Reading(args.channel, args.page, args.series, args.level)
     # On Dask, the workers' device need not be here: this process then only asks the model for its threshold.
     device = args.device if args.engine == "local" else "cpu"
-    model = load_model(weights=files.weights, config_file=files.config, device=device, threshold=args.threshold)
+    model = load_model(weights=files.weights, config_file=files.config, device=device, threshold=args.threshold,
+                       views=args.views, expand=args.expand)  # fmt: skip
     settings = {
         "weights": sha256_of(files.weights),
         "config": hashlib.sha256(load_config(files.config).dump().encode()).hexdigest(),
         "threshold": model.threshold,
+        "views": model.network.views,
+        "expand": model.network.expand,
         "tile": args.tile,
         "channel": reading.channels,
         "page": reading.page,
@@ -116,7 +128,7 @@ def run(args: argparse.Namespace) -> int:
                 from nucleus.inference.dask_tasks import ModelChoice
 
                 choice = ModelChoice(files, settings["weights"], settings["config"], args.device, model.threshold,
-                                     args.threads or 1)  # fmt: skip
+                                     args.threads or 1, args.views, args.expand)  # fmt: skip
                 workers = args.workers or available_cpus()
                 report = predict_files_on_dask(
                     images,

@@ -267,6 +267,12 @@ def _check(cfg: CfgNode) -> None:
         raise InputError(
             "SOLVER.AMP.ENABLED", expected="False", found="True", remedy='Set SOLVER.AUTOCAST "float16" instead.'
         )
+    if (cfg.TEST.VIEWS, cfg.TEST.EXPAND) != (1, 0) and cfg.MODEL.META_ARCHITECTURE != "NucleusRCNN":
+        raise InputError(
+            "MODEL.META_ARCHITECTURE",
+            expected="NucleusRCNN with TEST.VIEWS or TEST.EXPAND",
+            found=cfg.MODEL.META_ARCHITECTURE,
+        )
     if cfg.SOLVER.ACCUMULATE < 1:
         raise InputError("SOLVER.ACCUMULATE", expected="1 or more", found=str(cfg.SOLVER.ACCUMULATE))
 

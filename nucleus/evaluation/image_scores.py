@@ -11,6 +11,7 @@ from nucleus.evaluation.aji import AjiCounts, aji_counts
 from nucleus.evaluation.matching import IOU_THRESHOLDS
 from nucleus.evaluation.nucleus_sizes import SizeCounts, size_counts
 from nucleus.evaluation.object_scores import ObjectCounts, object_counts
+from nucleus.evaluation.outline_offset import OutlineCounts, outline_counts
 from nucleus.evaluation.panoptic import PanopticCounts, panoptic_counts
 from nucleus.evaluation.pixel_scores import PixelCounts, pixel_counts
 from nucleus.evaluation.seed_protocol import SeedProtocolCounts, seed_protocol_counts
@@ -29,6 +30,7 @@ class ImageScores:
         aji, panoptic, seed_protocol: what the scores of these names are made of.
         splits_merges: true nuclei that are split, predictions that merge.
         sizes: nuclei and matches by the area of the nucleus.
+        outlines: radii of matched nuclei.
     """
 
     image_pixels: int
@@ -39,6 +41,7 @@ class ImageScores:
     seed_protocol: SeedProtocolCounts
     splits_merges: SplitMergeCounts
     sizes: SizeCounts
+    outlines: OutlineCounts
 
 
 def score_image(truth: np.ndarray, prediction: np.ndarray) -> ImageScores:
@@ -68,6 +71,7 @@ def score_table(table: OverlapTable, truth: np.ndarray, prediction: np.ndarray) 
         seed_protocol=seed_protocol_counts(truth, prediction),
         splits_merges=split_merge_counts(table),
         sizes=size_counts(table),
+        outlines=outline_counts(table),
     )
 
 

@@ -41,6 +41,8 @@ class Summary:
         image_mean: each score by name, the mean over the images.
         pooled: each score by name, from counts summed over the images; COCO AP, which ranks the detections of all
             images together, is here as well.
+        outline_offset: pixels by which the outlines of matched predictions lie outside the true ones, the mean over the
+            nuclei; NaN without a match.
         sizes: counts and pooled scores of the nuclei of each size; see `nucleus_sizes`.
     """
 
@@ -48,6 +50,7 @@ class Summary:
     counts: dict[str, int]
     image_mean: dict[str, float]
     pooled: dict[str, float]
+    outline_offset: float = math.nan
     sizes: dict[str, dict[str, float]] = field(default_factory=dict)
 
 
@@ -118,5 +121,6 @@ def _summary(members: list[ImageScores], rows: list[list[float]], coco_ap: Mappi
             name: math.fsum(column) / len(members) for name, column in zip(SCORES, zip(*rows, strict=True), strict=True)
         },
         pooled={name: score(pooled) for name, score in SCORES.items()} | dict(coco_ap),
+        outline_offset=pooled.outlines.offset,
         sizes={name: pooled.sizes.scores(position) for position, name in enumerate(SIZES)},
     )

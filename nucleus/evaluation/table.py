@@ -33,6 +33,7 @@ PRINTED_COUNTS = {
 }
 HEADLINES = ("DSB score", "object F1@0.50", "object F1@0.70", "object F1@0.90", "pixel Dice", "AJI", "PQ")
 SIZE = "nucleus area in pixels"
+OFFSET = "outline offset in pixels"
 
 Interval = tuple[float, float]
 Intervals = Mapping[str, Mapping[str, Mapping[str, Interval]]]  # group: attribute of AGGREGATIONS: score: (low, high)
@@ -53,6 +54,7 @@ def format_table(summaries: Mapping[str, Summary]) -> str:
     rows.append(["images", *(f"{group.images:,}" for group in groups)])
     for title, name in PRINTED_COUNTS.items():
         rows.append([title, *(f"{group.counts[name]:,}" for group in groups)])
+    rows.append([OFFSET, *(signed_pixels(group.outline_offset) for group in groups)])
     for title, attribute in AGGREGATIONS.items():
         rows.append([])
         rows.append([title])
@@ -147,9 +149,11 @@ def write_scores(
     _write_csv(folder / "scores.csv", *_score_rows(summaries, densities))
     _write_csv(
         folder / "images.csv",
-        ["image", "modality", "group", *COUNTS, *SCORES],
+        ["image", "modality", "group", *COUNTS, *SCORES, OFFSET],
         (
-            [image.name, image.modality, image.group] + [column(image.scores) for column in (COUNTS | SCORES).values()]
+            [image.name, image.modality, image.group]
+            + [column(image.scores) for column in (COUNTS | SCORES).values()]
+            + [image.scores.outlines.offset]
             for image in images
         ),
     )
@@ -172,13 +176,15 @@ def _score_rows(
     summaries: Mapping[str, Summary], densities: Mapping[str, Mapping[str, Summary]]
 ) -> tuple[list[str], list[list[Any]]]:
     """Header and rows of scores.csv: all images, then modalities, densities and sizes."""
-    columns = ["images", *COUNTS, *next(iter(summaries.values())).pooled]
+    columns = ["images", *COUNTS, *next(iter(summaries.values())).pooled, OFFSET]
     rows: list[list[Any]] = []
     groups = [("all" if name == OVERALL else "modality", name, summary) for name, summary in summaries.items()]
     groups += [(what, name, summary) for what, bins in densities.items() for name, summary in bins.items()]
     for by, name, summary in groups:
         for title, attribute in AGGREGATIONS.items():
             row = {"images": summary.images} | summary.counts | getattr(summary, attribute)
+            if attribute == "pooled":
+                row[OFFSET] = summary.outline_offset
             rows.append([by, name, title, *(row.get(column, "") for column in columns)])
     for name, scores in summaries[OVERALL].sizes.items() if OVERALL in summaries else ():
         rows.append([SIZE, name, "pooled", *(scores.get(column, "") for column in columns)])
@@ -207,6 +213,11 @@ def _heading(groups: list[str]) -> list[list[str]]:
 
 def _four_decimals(value: float) -> str:
     return "-" if math.isnan(value) else f"{value:.4f}"
+
+
+def signed_pixels(value: float) -> str:
+    """A distance to two decimals, with its sign; a dash where it is undefined."""
+    return "-" if math.isnan(value) else f"{value:+.2f}"
 
 
 def _align(rows: list[list[str]]) -> str:

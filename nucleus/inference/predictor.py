@@ -163,6 +163,8 @@ def load_model(
     device: str | None = None,
     threshold: float | None = None,
     precision: str | None = None,
+    views: int | None = None,
+    expand: float | None = None,
 ) -> Model:
     """Load a trained model for prediction.
 
@@ -177,16 +179,23 @@ def load_model(
         precision: "float32", "bfloat16" or "float16" of the backbone, whose feature maps go on in float32: in lower
             precision throughout, boxes and masks are not placed to a fraction of a pixel. None for SOLVER.AUTOCAST
             where the device is fast with it, else float32.
+        views: in how many symmetries each image is seen, 1, 2, 4 or 8, for as many times the work
+            (`nucleus.modeling.views`); None for TEST.VIEWS.
+        expand: pixels of the image by which each nucleus is drawn wider all around, or narrower where negative, from
+            -20 to 20; None for TEST.EXPAND.
 
     Raises:
         InputError: there is no model of this name, a file is missing or broken, config and weights do not fit, the
-            model gives no masks, there is no such device, or the threshold is not in [0, 1].
+            model gives no masks, there is no such device, or the threshold is not in [0, 1], or views or expand are out
+            of range.
     """
     files = choose_files(name, weights, config_file)
     path = files.weights
     cfg = _config(path, files.config)
     on = _device(cfg.MODEL.DEVICE if device is None else device, asked=device is not None)
     cfg.MODEL.DEVICE = str(on)
+    cfg.TEST.VIEWS = cfg.TEST.VIEWS if views is None else views
+    cfg.TEST.EXPAND = cfg.TEST.EXPAND if expand is None else expand
     layout = torch.channels_last if cfg.MODEL.CHANNELS_LAST else torch.contiguous_format
     network = build_model(cfg).to(memory_format=layout)
     if not isinstance(network, NucleusRCNN) or not cfg.MODEL.MASK_ON:

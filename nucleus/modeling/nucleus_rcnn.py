@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from detectron2.config import CfgNode
+from detectron2.config import CfgNode, configurable
 from detectron2.modeling import META_ARCH_REGISTRY, GeneralizedRCNN
 from detectron2.structures import Boxes, Instances
 from torch.nn import functional as F
@@ -15,6 +15,9 @@ from torch.nn import functional as F
 from nucleus.errors import InputError
 from nucleus.masks.box_masks import BoxMasks
 from nucleus.masks.paste import paste_masks, pixels_touched
+from nucleus.modeling.views import COUNTS, detect_in_views
+
+MOST_EXPANDED = 20  # pixels, less than what a tile shows beyond its nuclei
 
 
 @META_ARCH_REGISTRY.register()
@@ -25,19 +28,35 @@ class NucleusRCNN(GeneralizedRCNN):
     Boxes, scores and classes are the same. Masks are, too, but for pixels whose probability is on the threshold to
     within the rounding of float32; they are pasted inside their boxes only, so that memory grows with the image and not
     with N x H x W. On a GPU the host waits twice a batch: for the boxes, and for the masks in one buffer.
+
+    Args:
+        views: in how many symmetries each image is seen at test time, 1, 2, 4 or 8 (`nucleus.modeling.views`).
+        expand: pixels of the image by which the box of each nucleus grows on each side, and the mask with it.
+        settings: of GeneralizedRCNN.
     """
+
+    @configurable
+    def __init__(self, *, views: int = 1, expand: float = 0.0, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.views = views
+        self.expand = expand
 
     @classmethod
     def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
         """As GeneralizedRCNN.
 
         Raises:
-            InputError: the model predicts keypoints, too.
+            InputError: the model predicts keypoints, too, or TEST.VIEWS or TEST.EXPAND is out of range.
         """
         if cfg.MODEL.KEYPOINT_ON:
             raise InputError("MODEL.KEYPOINT_ON", expected="False", found="True",
                              remedy='Set MODEL.META_ARCHITECTURE "GeneralizedRCNN".')  # fmt: skip
-        return super().from_config(cfg)
+        if cfg.TEST.VIEWS not in COUNTS:
+            raise InputError("TEST.VIEWS", expected="1, 2, 4 or 8", found=str(cfg.TEST.VIEWS))
+        if not abs(cfg.TEST.EXPAND) <= MOST_EXPANDED:
+            raise InputError("TEST.EXPAND", expected=f"from -{MOST_EXPANDED} to {MOST_EXPANDED} pixels",
+                             found=f"{cfg.TEST.EXPAND:g}")  # fmt: skip
+        return super().from_config(cfg) | {"views": cfg.TEST.VIEWS, "expand": cfg.TEST.EXPAND}
 
     def inference(
         self,
@@ -52,13 +71,18 @@ class NucleusRCNN(GeneralizedRCNN):
             scores, pred_classes and, with MODEL.MASK_ON, pred_masks (BoxMasks), all on the host. Without
             `do_postprocess` the raw Instances, as GeneralizedRCNN gives them.
         """
-        results = super().inference(batched_inputs, detected_instances, do_postprocess=False)
+        if self.views > 1 and detected_instances is None:
+            results = detect_in_views(self, batched_inputs, self.views)
+        else:
+            results = super().inference(batched_inputs, detected_instances, do_postprocess=False)
         if not do_postprocess:
             return results
-        return [{"instances": found} for found in postprocess(results, batched_inputs)]
+        return [{"instances": found} for found in postprocess(results, batched_inputs, self.expand)]
 
 
-def postprocess(results: Sequence[Instances], records: Sequence[Mapping[str, Any]]) -> list[Instances]:
+def postprocess(
+    results: Sequence[Instances], records: Sequence[Mapping[str, Any]], expand: float = 0.0
+) -> list[Instances]:
     """Bring raw detections to the size of their images: Detectron2's `detector_postprocess` for a batch.
 
     Args:
@@ -67,6 +91,7 @@ def postprocess(results: Sequence[Instances], records: Sequence[Mapping[str, Any
         records: "height" and "width" of each image in pixels; without them the size stays. Where the network saw a part
             of an enlarged image, "to_image" says where it lies (`nucleus.inference.frames`): by what x and y are
             multiplied, then what is added to them; else the size says it.
+        expand: see `NucleusRCNN`.
 
     Returns:
         Instances on the host, as `NucleusRCNN.inference` says. Boxes that have no extent inside the image are left out.
@@ -83,6 +108,9 @@ def postprocess(results: Sequence[Instances], records: Sequence[Mapping[str, Any
         _to_image(part, size, record.get("to_image") or _stretched(found.image_size, size))
         for part, found, size, record in zip(table.split(counts), results, sizes, records, strict=True)
     ]
+    if expand:
+        for found in found_in:
+            _expand(found.pred_boxes.tensor, expand)
     if all(found.has("pred_masks") for found in results):
         probabilities = [found.pred_masks[:, 0] for found in results]
         boxes = [found.pred_boxes.tensor for found in found_in]
@@ -90,6 +118,9 @@ def postprocess(results: Sequence[Instances], records: Sequence[Mapping[str, Any
         paste = paste_on_host if on_host else paste_on_device
         for found, masks in zip(found_in, paste(probabilities, boxes, sizes), strict=True):
             found.pred_masks = masks
+    if expand:
+        for found, size in zip(found_in, sizes, strict=True):
+            found.pred_boxes.clip(size)
     nonempty = [found.pred_boxes.nonempty() for found in found_in]
     return [found if keep.all() else found[keep] for found, keep in zip(found_in, nonempty, strict=True)]
 
@@ -106,6 +137,17 @@ def _to_image(table: torch.Tensor, size: tuple[int, int], to_image: tuple[float,
     boxes.tensor += torch.tensor(to_image[2:] * 2)
     boxes.clip(size)
     return Instances(size, pred_boxes=boxes, scores=table[:, 4], pred_classes=table[:, 5].long())
+
+
+def _expand(boxes: torch.Tensor, by: float) -> None:
+    """Move the sides of boxes (N, 4), XYXY, outwards by so many pixels, in place.
+
+    No side comes closer to the centre than half a pixel, and boxes without extent have none after. What fills a box
+    grows with it: an ellipse by as much at both axes, and nearly so between.
+    """
+    centres, half = (boxes[:, 2:] + boxes[:, :2]) / 2, (boxes[:, 2:] - boxes[:, :2]) / 2
+    half = torch.where(half > 0, torch.maximum(half + by, half.clamp(max=0.5)), half)
+    boxes[:, :2], boxes[:, 2:] = centres - half, centres + half
 
 
 def paste_on_host(

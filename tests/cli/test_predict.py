@@ -83,8 +83,17 @@ def test_settings(predict, tmp_path, capfd):
     assert visible(tmp_path / "output") == first
     assert predict(tmp_path / "a.png", "--threshold", "0.9", "--overwrite") == 0
     assert visible(tmp_path / "output") != first
+    threshold = visible(tmp_path / "output")
+    assert predict(tmp_path / "a.png", "--threshold", "0.9", "--views", "2", "--expand", "1.5") == 2
+    assert "with other values of expand, views." in capfd.readouterr().err
+    assert predict(tmp_path / "a.png", "--threshold", "0.9", "--views", "2", "--expand", "1.5", "--overwrite") == 0
+    assert visible(tmp_path / "output") != threshold
+    assert predict(tmp_path / "a.png", "--expand", "21", "--overwrite") == 2
+    assert "TEST.EXPAND: expected from -20 to 20 pixels, found 21" in capfd.readouterr().err
     assert predict(tmp_path / "a.png", output=tmp_path) == 0  # beside the image is fine
-    assert predict(tmp_path, "--threshold", "0.9") == 0  # both are images of this folder, but not the output below
+    assert (
+        predict(tmp_path, "--threshold", "0.9", "--views", "2", "--expand", "1.5") == 0
+    )  # both are images of this folder, but not the output below
     assert "a_labels_labels.tif" in visible(tmp_path / "output")
 
 

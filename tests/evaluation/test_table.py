@@ -13,7 +13,14 @@ from nucleus.evaluation.image_scores import COUNTS, SCORES, score_image
 from nucleus.evaluation.nucleus_sizes import SIZES
 from nucleus.evaluation.strata import summarize_densities
 from nucleus.evaluation.summary import ScoredImage, summarize
-from nucleus.evaluation.table import format_densities, format_intervals, format_table, scores_schema, write_scores
+from nucleus.evaluation.table import (
+    OFFSET,
+    format_densities,
+    format_intervals,
+    format_table,
+    scores_schema,
+    write_scores,
+)
 
 
 @pytest.fixture
@@ -76,6 +83,8 @@ def test_scores_json(tmp_path, images, summaries):
     assert overall["pooled"]["COCO AP (masks)"] == 0.5
     assert overall["pooled"]["COCO AP large (masks)"] is None
     assert overall["sizes"]["to 100"]["true positives@0.50"] == 2
+    assert overall["outline_offset"] == 0.0
+    assert content["scores"]["pink_purple_tissue"]["outline_offset"] is None  # nothing matched
     assert content["densities"]["true nuclei an image"]["to 10"]["counts"] == overall["counts"]
     assert "intervals" not in overall
 
@@ -137,6 +146,7 @@ def test_scores_csv(tmp_path, images, summaries):
     assert {row["COCO AP large (masks)"] for row in rows} == {""}  # undefined
     assert rows[0]["images"] == "2"
     assert rows[0]["true positives@0.50"] == "2"
+    assert [row[OFFSET] for row in rows[:4]] == ["", "0.0", "", ""]
 
 
 def test_images_csv(tmp_path, images, summaries):
@@ -144,10 +154,11 @@ def test_images_csv(tmp_path, images, summaries):
     with (tmp_path / "images.csv").open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert [row["image"] for row in rows] == ["a, b.png", "ü.png"]
-    assert list(rows[0]) == ["image", "modality", "group", *COUNTS, *SCORES]
+    assert list(rows[0]) == ["image", "modality", "group", *COUNTS, *SCORES, OFFSET]
     assert rows[0]["AJI"] == "1.0"
     assert [row["group"] for row in rows] == ["slide 1", ""]
     assert rows[1]["false negatives@0.50"] == "2"
+    assert [row[OFFSET] for row in rows] == ["0.0", ""]
 
 
 def test_a_failed_write_leaves_the_old_files(tmp_path, images, summaries):

@@ -195,3 +195,35 @@ def test_the_form_for_devices_equals_the_one_for_the_host():
     assert all(math.isclose(value, 0.5, abs_tol=1e-5) for value in on_threshold)
     empty = torch.zeros(0, 28, 28), torch.zeros(0, 4), torch.zeros(0, 4, dtype=torch.int64)
     assert paste_packed(*empty).shape == (0,)
+
+
+def disc(side: int = 28) -> torch.Tensor:
+    """Probabilities (1, 1, M, M) of a disc that fills its box."""
+    place = (torch.arange(side) + 0.5) / side * 2 - 1
+    return torch.sigmoid((1 - (place[:, None] ** 2 + place**2).sqrt()) * side)[None, None]
+
+
+@pytest.mark.parametrize("by", [-2.0, -0.5, 0.0, 0.25, 1.0, 3.0])
+def test_expanded_by_pixels_of_the_image(by):
+    """A disc of radius 12 in an image that the network saw twice as large."""
+    raw = Instances((128, 128), pred_boxes=Boxes(torch.tensor([[40.0, 40.0, 88.0, 88.0]])), scores=torch.tensor([0.9]),
+                    pred_classes=torch.tensor([0]), pred_masks=disc())  # fmt: skip
+    (found,) = postprocess([raw], [{"height": 64, "width": 64}], expand=by)
+    radius = math.sqrt(np.asarray(found.pred_masks)[0].sum() / math.pi)
+    (plain,) = postprocess([raw], [{"height": 64, "width": 64}])
+    before = math.sqrt(np.asarray(plain.pred_masks)[0].sum() / math.pi)
+    assert radius - before == pytest.approx(by, abs=0.2)  # whole pixels
+    assert found.pred_boxes.tensor[0].tolist() == pytest.approx([20 - by, 20 - by, 44 + by, 44 + by])
+
+
+def test_expanded_boxes_stay_inside_and_no_box_comes_of_nothing():
+    boxes = torch.tensor([[0.0, 0.0, 10.0, 10.0], [-9.0, 5.0, -3.0, 9.0], [30.0, 30.0, 31.0, 33.0]])
+    raw = Instances((40, 40), pred_boxes=Boxes(boxes), scores=torch.tensor([0.9, 0.8, 0.7]),
+                    pred_classes=torch.tensor([0, 0, 0]), pred_masks=torch.ones(3, 1, 28, 28))  # fmt: skip
+    (found,) = postprocess([raw], [{"height": 40, "width": 40}], expand=2.0)
+    assert found.scores.tolist() == pytest.approx([0.9, 0.7])  # the second lies outside of the image
+    assert found.pred_boxes.tensor.tolist() == [[0, 0, 12, 12], [28, 28, 33, 35]]
+    (found,) = postprocess([raw], [{"height": 40, "width": 40}], expand=-20.0)
+    assert found.pred_boxes.tensor.tolist() == [[4.5, 4.5, 5.5, 5.5], [30, 31, 31, 32]]
+    with pytest.raises(InputError, match=r"TEST\.EXPAND: expected from -20 to 20 pixels, found 21"):
+        build_model(config("TEST.EXPAND", "21.0"))

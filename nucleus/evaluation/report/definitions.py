@@ -25,6 +25,8 @@ DEFINITIONS: dict[str, str] = {
     "false negatives": "True nuclei without a match: missed.",
     "split": "A true nucleus with which two or more predictions have an IoU above 0.1 (Caicedo et al. 2019).",
     "merge": "A prediction that has an IoU above 0.1 with two or more true nuclei.",
+    "outline offset": "By how many pixels the radii of matched predictions (IoU > 0.5) exceed those of the true "
+    "nuclei, the mean; a radius is that of the disc of the same area. Far from 0, two hands draw the edge differently.",
     "image mean": "The mean of the scores of the images: every image weighs the same.",
     "pooled": "The score of counts summed over all images: every nucleus (or pixel) weighs the same.",
     "interval": "95 % bootstrap interval over images, or over groups of images where groups are known: how far the "

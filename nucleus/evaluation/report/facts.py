@@ -10,7 +10,7 @@ from typing import Any
 from nucleus.evaluation.image_scores import SEED_PROTOCOL_SCORES
 from nucleus.evaluation.matching import IOU_THRESHOLDS
 from nucleus.evaluation.summary import OVERALL, ScoredImage, Summary
-from nucleus.evaluation.table import AGGREGATIONS
+from nucleus.evaluation.table import AGGREGATIONS, signed_pixels
 
 Interval = tuple[float, float]
 Intervals = Mapping[str, Mapping[str, Mapping[str, Interval]]]  # group -> image_mean or pooled -> score -> (low, high)
@@ -218,11 +218,13 @@ def count_table(summaries: Mapping[str, Summary]) -> Table:
             *(Cell(f"{summary.counts[name]:,}") for name in ("true nuclei", "predicted nuclei")),
             *(Cell(f"{summary.counts[f'{kind}@0.50']:,}") for kind in _OUTCOMES),
             *(Cell(f"{summary.counts[name]:,}") for name in ("splits", "merges")),
+            Cell(signed_pixels(summary.outline_offset)),
         ]
         for group, summary in summaries.items()
     ]
-    header = ["kind of image", "true nuclei", "predicted", "found", "missed", "false", "splits", "merges"]
-    return Table("Nuclei found, missed and false at IoU > 0.5; splits and merges", header, rows)
+    header = ["kind of image", "true nuclei", "predicted", "found", "missed", "false", "splits", "merges",
+              "outline offset, pixels"]  # fmt: skip
+    return Table("Nuclei found, missed and false at IoU > 0.5; splits and merges; outlines", header, rows)
 
 
 def threshold_table(summary: Summary) -> Table:

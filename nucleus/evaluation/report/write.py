@@ -40,7 +40,15 @@ from nucleus.visualization.colors import FALSE, MATCHED, MERGED, MISSED, SPLIT, 
 PICTURES = "report_pictures"  # folder of the pictures of report.md
 WORST = 4  # images with the lowest DSB score that are drawn
 MEDIAN = 2  # images around the median that are drawn
-TERMS = ("true positives", "split", "merge", "image mean", "pooled", "IoU")  # used whatever was computed
+TERMS = (
+    "true positives",
+    "split",
+    "merge",
+    "outline offset",
+    "image mean",
+    "pooled",
+    "IoU",
+)  # used whatever was computed
 
 
 def write_report(

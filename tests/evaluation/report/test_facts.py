@@ -62,7 +62,7 @@ def test_score_tables(case: Any) -> None:
 
 def test_count_tables(case: Any) -> None:
     one = summarize([case.images[0]])
-    assert [cell.text for cell in count_table(one).rows[0]] == ["overall", "5", "5", "1", "4", "4", "1", "1"]
+    assert [cell.text for cell in count_table(one).rows[0]] == ["overall", "5", "5", "1", "4", "4", "1", "1", "+0.00"]
     assert count_table(one).rows[0][0].bar == (("matched", 1 / 9), ("missed", 4 / 9), ("false", 4 / 9))
     rows = threshold_table(one[OVERALL]).rows
     assert len(rows) == 10 and [cell.text for cell in rows[0]] == ["IoU > 0.50", "1", "4", "4"]
