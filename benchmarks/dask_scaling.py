@@ -53,6 +53,7 @@ from nucleus.inference.predict_files import Reading
 from nucleus.zoo.files import ModelFiles
 
 MILLION = 1_000_000
+SPREAD = 1.0  # standard deviation of the time of an image over its mean
 WORKERS = (1, 2, 5, 10, 20, 50, 100, 150, 200, 300, 400)
 MANY = 64  # images in a task
 CONNECTED = 64
@@ -316,11 +317,11 @@ def real(weights: str, folder: Path, most: int, costs: Costs) -> tuple[float, li
     return each, rows
 
 
-def million(image_seconds: float, costs: Costs, spread: float) -> dict[bool, list[tuple[int, Simulated]]]:
+def million(image_seconds: float, costs: Costs) -> dict[bool, list[tuple[int, Simulated]]]:
     """1,000,000 images, in batches and one a task, printed with where it stops scaling."""
     found = {}
     for batched in (False, True):
-        runs = [(w, simulate(MILLION, w, image_seconds, costs, batched=batched, spread=spread)) for w in WORKERS]
+        runs = [(w, simulate(MILLION, w, image_seconds, costs, batched=batched, spread=SPREAD)) for w in WORKERS]
         found[batched] = runs
         how = "batches" if batched else "1 image a task"
         print(f"\n1,000,000 images of {image_seconds:.3g} s, {how}, simulated")
@@ -378,9 +379,6 @@ def main() -> None:
     parser.add_argument("--images", type=Path, help="folder of images")
     parser.add_argument("--most", type=int, default=40, help="of them (default %(default)s)")
     parser.add_argument("--image-seconds", type=float, default=0.3, help="without --weights (default %(default)s)")
-    parser.add_argument(
-        "--spread", type=float, default=1.0, help="deviation of that over its mean (default %(default)s)"
-    )
     parser.add_argument("--tasks", default="1000,10000", help="trivial tasks (default %(default)s)")
     parser.add_argument("--picture", type=Path, default=Path("docs/images/dask_scaling.png"))
     parser.add_argument("--json", type=Path)
@@ -397,7 +395,7 @@ def main() -> None:
     if args.weights:
         seconds, found = real(args.weights, args.images, args.most, costs)
         rows += found
-    curves = {one: million(one, costs, args.spread) for one in (seconds, GPU_SECONDS)}
+    curves = {one: million(one, costs) for one in (seconds, GPU_SECONDS)}
     draw(args.picture, curves, rows)
     if args.json:
         write_rows(args.json, rows)

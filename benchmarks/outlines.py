@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from measure import write_rows
 from scale import by_modality, dsb_score
 from scipy.ndimage import distance_transform_edt
@@ -28,6 +29,8 @@ from tqdm import tqdm
 import nucleus
 from nucleus.data.catalog import register_all
 from nucleus.data.decoded import decode
+from nucleus.inference.predictor import Model
+from nucleus.modeling.nucleus_rcnn import postprocess
 
 SETS = ("bbbc038_train", "bbbc038_val", "bbbc038_test")
 WIDTHS = (-0.25, 0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0)  # pixels
@@ -39,10 +42,10 @@ def half_height(image: np.ndarray, truth: np.ndarray) -> float:
     """Where the brightness is halfway: pixels outside the drawn outline; NaN where it is nowhere.
 
     Args:
-        image: uint8 (H, W, 3).
+        image: uint8 (H, W) or (H, W, 3).
         truth: label image (H, W).
     """
-    gray, inside = image.mean(axis=2), truth > 0
+    gray, inside = np.atleast_3d(image).mean(axis=2), truth > 0
     if not inside.any() or inside.all():
         return float("nan")
     distance = np.where(inside, 0.5 - distance_transform_edt(inside), distance_transform_edt(~inside) - 0.5)
@@ -62,6 +65,15 @@ def half_height(image: np.ndarray, truth: np.ndarray) -> float:
     return float(places[first] + part * (places[after] - places[first]))
 
 
+@torch.inference_mode()
+def scores_by_width(model: Model, image: np.ndarray, truth: np.ndarray) -> list[float]:
+    """The DSB score of an image for each of WIDTHS, of one pass of the network."""
+    records = [{"image": model._prepare(image, None), "height": truth.shape[0], "width": truth.shape[1]}]
+    raw = model.network.inference(records, do_postprocess=False)
+    drawn = (model._prediction(postprocess(raw, records, width)[0]) for width in WIDTHS)
+    return [dsb_score(truth, prediction.label_image) for prediction in drawn]
+
+
 def without_own_field(scores: np.ndarray, groups: Sequence[str]) -> np.ndarray:
     """The score of each image with the width of the best mean over the images of all other fields.
 
@@ -78,7 +90,6 @@ def main() -> None:
     from detectron2.data import DatasetCatalog
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--datasets", default="bbbc038_val,bbbc038_test", metavar="NAME,NAME", help="to predict")
     parser.add_argument("--model", default="lite", metavar="NAME")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the rows there")
     args = parser.parse_args()
@@ -95,15 +106,12 @@ def main() -> None:
                          "images": len(values), "quartiles": quartiles})  # fmt: skip
             print(json.dumps(rows[-1]), flush=True)
     model = nucleus.load_model(args.model)
-    for name in args.datasets.split(","):
+    for name in SETS[1:]:
         records = DatasetCatalog.get(name)
         scores = []
         for record in tqdm(records, name, disable=None):
             decoded = decode(record)
-            of_image = []
-            for model.network.expand in WIDTHS:
-                of_image.append(dsb_score(decoded.layers[0], model.predict(decoded.image).label_image))
-            scores.append(of_image)
+            scores.append(scores_by_width(model, decoded.image, decoded.layers[0]))
         table, modalities = np.array(scores), [record["modality"] for record in records]
         for width, column in zip(WIDTHS, table.T, strict=True):
             rows.append(_row(f"{name}: expanded by {width} px", column, modalities))

@@ -261,7 +261,7 @@ def at_the_seams(truth: np.ndarray, found: np.ndarray, grid: TileGrid) -> dict[s
     return row | {"cut": len(cut_nuclei(found, grid)), "straight in truth": len(cut_nuclei(truth, grid))}
 
 
-def slide(weights: Path, side: int, tissue: float, folder: Path, *, restart: bool) -> dict[str, Any]:
+def slide(weights: Path, side: int, tissue: float, folder: Path) -> dict[str, Any]:
     """A slide from its making to the counts at its seams."""
     picture, truth = folder / "slide.tif", folder / "truth.tif"
     begin = time.perf_counter()
@@ -273,12 +273,11 @@ def slide(weights: Path, side: int, tissue: float, folder: Path, *, restart: boo
     with open_image(picture) as source:
         grid = plan(source, Whole(), None)  # type: ignore[arg-type]
     tiles = folder / "twice" / ".nucleus" / "tiles" / "slide.tiles"
-    if restart:
-        process = start(picture, folder / "twice", weights)
-        watch(process, lambda: len(list(tiles.glob("*.npz"))) >= len(grid) // 2)
-        assert process.returncode == -9, "it ended before it could be killed"
-        row["s after the kill"] = round(watch(start(picture, folder / "twice", weights))[0], 1)
-        row["same files"] = written(folder / "once") == written(folder / "twice")
+    process = start(picture, folder / "twice", weights)
+    watch(process, lambda: len(list(tiles.glob("*.npz"))) >= len(grid) // 2)
+    assert process.returncode == -9, "it ended before it could be killed"
+    row["s after the kill"] = round(watch(start(picture, folder / "twice", weights))[0], 1)
+    row["same files"] = written(folder / "once") == written(folder / "twice")
     import json
 
     done = json.loads((folder / "once" / ".nucleus" / "done" / "slide.json").read_bytes())
@@ -305,7 +304,6 @@ def main() -> None:
         "--slide", type=int, default=4096, metavar="N", help="side in pixels, 0 for none (default 4096)"
     )
     parser.add_argument("--tissue", type=float, default=0.25, metavar="S", help="share of the slide (default 0.25)")
-    parser.add_argument("--no-restart", action="store_true", help="without the second run, which is killed")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures there")
     args = parser.parse_args()
     rows = []
@@ -313,7 +311,7 @@ def main() -> None:
         rows += real_images(args.weights, args.tile, args.images, args.precision)
     if args.slide:
         with tempfile.TemporaryDirectory() as folder:
-            rows.append(slide(args.weights, args.slide, args.tissue, Path(folder), restart=not args.no_restart))
+            rows.append(slide(args.weights, args.slide, args.tissue, Path(folder)))
     for row in rows:
         print(*(f"{name}: {value}" for name, value in row.items()), sep="\n  ")
     if args.json:

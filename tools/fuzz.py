@@ -7,7 +7,7 @@
 Each target is a reader, some whole files of its format, and the errors that it may raise. Inputs are those files
 changed at random: led by the lines that they reach where the package atheris is installed (it is no part of the
 project's environment: pip install atheris), else blindly. Each target runs in a process of its own, which ends an input
-that takes longer than --patience seconds. Printed of each: inputs, how many were read and how many refused, the longest
+that takes longer than 20 seconds. Printed of each: inputs, how many were read and how many refused, the longest
 time and the peak of memory. The exit code is 1 if anything else happened; --keep has the inputs that did it.
 """
 
@@ -38,6 +38,7 @@ from typing import Any
 import numpy as np
 
 HEIGHT, WIDTH = 12, 15
+PATIENCE = 20  # seconds for one input
 WARM_UP = 60  # seconds for the first input, which imports what the target needs
 
 Read = Callable[[bytes, Path], Any]
@@ -504,15 +505,15 @@ def _changed_zip(seed: bytes, rng: random.Random) -> bytes:
 class Watch:
     """Runs one input after the other and keeps count in a file that outlives the process."""
 
-    def __init__(self, target: Target, folder: Path, patience: int) -> None:
-        self.target, self.folder, self.patience = target, folder, patience
+    def __init__(self, target: Target, folder: Path) -> None:
+        self.target, self.folder = target, folder
         self.counts = {"inputs": 0, "read": 0, "refused": 0, "seconds": 0.0}
         self.said = 0.0
         warnings.simplefilter("ignore")
 
     def __call__(self, content: bytes) -> None:
         _write(self.folder, "last", content)
-        signal.alarm(self.patience if self.counts["inputs"] else WARM_UP)  # nobody handles it: it ends the process
+        signal.alarm(PATIENCE if self.counts["inputs"] else WARM_UP)  # nobody handles it: it ends the process
         begin = time.perf_counter()
         try:
             self.target.read(content, self.folder)
@@ -533,10 +534,10 @@ class Watch:
         _write(self.folder, "counts", json.dumps(self.counts).encode())
 
 
-def run_target(name: str, folder: Path, seconds: float, patience: int, seed: int) -> None:
+def run_target(name: str, folder: Path, seconds: float, seed: int) -> None:
     """What the process of one target does."""
     guided = importlib.util.find_spec("atheris") is not None
-    watch = Watch(targets()[name], folder, patience)
+    watch = Watch(targets()[name], folder)
     if guided:
         atheris = importlib.import_module("atheris")
         with atheris.instrument_imports(include=["nucleus", "pycocotools", "tifffile", "yaml", "roifile"]):
@@ -562,13 +563,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--target", required=True, choices=[*targets(), "all"])
     parser.add_argument("--seconds", type=float, default=60, help="for each target (default %(default)s)")
-    parser.add_argument("--patience", type=int, default=20, help="seconds for one input (default %(default)s)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--keep", type=Path, help="folder for inputs that did something else")
     parser.add_argument("--child", type=Path, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.child:
-        run_target(args.target, args.child, args.seconds, args.patience, args.seed)
+        run_target(args.target, args.child, args.seconds, args.seed)
         return 0
     failed = False
     print(
@@ -584,7 +584,7 @@ def _watched(name: str, args: argparse.Namespace) -> bool:
     with tempfile.TemporaryDirectory(prefix="nucleus-fuzz-") as scratch:
         folder = Path(scratch)
         command = [sys.executable, __file__, "--target", name, "--child", scratch, "--seconds", str(args.seconds)]
-        command += ["--patience", str(args.patience), "--seed", str(args.seed)]
+        command += ["--seed", str(args.seed)]
         root = str(Path(__file__).parents[1])
         env = os.environ | {"PYTHONPATH": os.pathsep.join([root, os.environ.get("PYTHONPATH", "")])}
         with (

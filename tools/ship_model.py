@@ -56,10 +56,15 @@ def parser() -> argparse.ArgumentParser:
     """The options."""
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--name", required=True, help="of the model: lower-case letters, digits, - and _")
-    options.add_argument("--weights", type=Path, required=True, metavar="W", help="checkpoint with its score threshold")
+    options.add_argument(
+        "--weights",
+        type=Path,
+        required=True,
+        metavar="W",
+        help="checkpoint with its score threshold, in the folder of its training",
+    )
     options.add_argument("--test-scores", type=Path, required=True, metavar="FILE", help="scores.json on the test set")
     options.add_argument("--val-scores", type=Path, metavar="FILE", help="scores.json on the validation set")
-    options.add_argument("--run", type=Path, metavar="DIR", help="of the training (default: the folder of --weights)")
     options.add_argument("--after", action="append", default=[], metavar="DIR",
                          help="an earlier run, or a model of the zoo (nucleus://NAME), that this one went on from; may "
                          "be repeated, in order")  # fmt: skip
@@ -81,7 +86,7 @@ def ship(args: argparse.Namespace) -> list[str]:
 
     if not NAME.fullmatch(args.name):
         raise InputError("--name", expected="lower-case letters, digits, - and _", found=args.name)
-    run = args.run or args.weights.parent
+    run = args.weights.parent
     staging = args.models / ".staging" / args.name
     others = [] if args.val_scores is None else [args.val_scores]
     try:
