@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 
 from nucleus.visualization.colors import group_colors, hex_color
+from nucleus.visualization.figure import Figure, pixels_of
 
 INCHES = (12.0, 4.6)
 DPI = 110
@@ -31,7 +30,6 @@ def difference_plot(
         uint8 (H, W, 3), RGB.
     """
     figure = Figure(figsize=INCHES, dpi=DPI, layout="constrained")
-    canvas = FigureCanvasAgg(figure)
     left, right = figure.subplots(1, 2)
     for position, (difference, interval) in enumerate(scores.values()):
         if interval is not None:
@@ -54,6 +52,4 @@ def difference_plot(
     right.set_title("difference of the DSB score of each image", fontsize=10)
     right.grid(alpha=0.25)
     right.legend(fontsize=8, loc="best")
-    figure.suptitle(title, fontweight="bold")
-    canvas.draw()
-    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+    return pixels_of(figure, title)

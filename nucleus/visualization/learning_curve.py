@@ -1,4 +1,4 @@
-"""Losses and scores against the step of training, drawn without a display and without pyplot's global state."""
+"""Losses and scores against the step of training."""
 
 from __future__ import annotations
 
@@ -6,10 +6,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 
 from nucleus.visualization.colors import group_colors, hex_color
+from nucleus.visualization.figure import Figure, pixels_of
 
 INCHES = (12.0, 4.4)
 DPI = 100
@@ -31,7 +30,6 @@ def learning_curve(losses: Mapping[str, Curve], scores: Mapping[str, Curve], tit
         uint8 (H, W, 3), RGB.
     """
     figure = Figure(figsize=INCHES, dpi=DPI, layout="constrained")
-    canvas = FigureCanvasAgg(figure)
     left, right = figure.subplots(1, 2)
     _draw(left, losses)
     left.set_ylim(bottom=0)
@@ -39,10 +37,7 @@ def learning_curve(losses: Mapping[str, Curve], scores: Mapping[str, Curve], tit
     _draw(right, scores)
     right.set_ylim(0, 1)
     right.set_title("scores on the validation set", fontsize=10)
-    if title:
-        figure.suptitle(title, fontweight="bold")
-    canvas.draw()
-    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+    return pixels_of(figure, title)
 
 
 def _draw(axes: Axes, curves: Mapping[str, Curve]) -> None:

@@ -1,4 +1,4 @@
-"""Plots, drawn without a display and without pyplot's global state."""
+"""Sizes of the images and numbers and areas of the nuclei of a data set, as plots."""
 
 from __future__ import annotations
 
@@ -7,10 +7,9 @@ from collections.abc import Mapping
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 
 from nucleus.visualization.colors import modality_color
+from nucleus.visualization.figure import Figure, pixels_of
 from nucleus.visualization.statistics import ModalityData
 
 INCHES = (15.0, 4.8)
@@ -29,17 +28,13 @@ def sizes_and_counts(data: Mapping[str, ModalityData], title: str = "") -> np.nd
         uint8 (H, W, 3), RGB.
     """
     figure = Figure(figsize=INCHES, dpi=DPI, layout="constrained")
-    canvas = FigureCanvasAgg(figure)
     sizes, counts, areas = figure.subplots(1, 3)
     _plot_sizes(sizes, data)
     _plot_boxes(counts, {name: one.counts for name, one in data.items()}, "nuclei an image (the number: median)")
     _plot_boxes(
         areas, {name: one.areas for name, one in data.items()}, "area of a nucleus [pixels] (the number: median)"
     )
-    if title:
-        figure.suptitle(title, fontweight="bold")
-    canvas.draw()
-    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+    return pixels_of(figure, title)
 
 
 def _plot_sizes(axes: Axes, data: Mapping[str, ModalityData]) -> None:

@@ -1,4 +1,4 @@
-"""Scores against the score threshold, drawn without a display and without pyplot's global state."""
+"""Scores against the score threshold."""
 
 from __future__ import annotations
 
@@ -6,10 +6,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 
 from nucleus.visualization.colors import group_colors, hex_color
+from nucleus.visualization.figure import Figure, pixels_of
 
 INCHES = (12.0, 4.6)
 DPI = 110
@@ -36,7 +35,6 @@ def threshold_plot(
         uint8 (H, W, 3), RGB.
     """
     figure = Figure(figsize=INCHES, dpi=DPI, layout="constrained")
-    canvas = FigureCanvasAgg(figure)
     left, right = figure.subplots(1, 2)
     first, *kinds = dsb_scores
     colors = group_colors(kinds)
@@ -48,10 +46,7 @@ def threshold_plot(
     _finish(left, "DSB score (image mean)", used)
     _finish(right, "", used)
     right.set_ylim(0, min(1.0, right.get_ylim()[1]))  # a count error may be far above 1 where all detections count
-    if title:
-        figure.suptitle(title, fontweight="bold")
-    canvas.draw()
-    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+    return pixels_of(figure, title)
 
 
 def _finish(axes: Axes, label: str, used: float) -> None:
