@@ -42,13 +42,13 @@ def send(address: str, png: bytes, client: httpx.Client) -> str:
 
 
 def test_memory_stays_flat(server, png):
+    """Between uploads it goes up and down by 40 MiB, as buffers are kept or given back: it is the lowest that counts."""
+    found = []
     with httpx.Client() as client:
-        for _ in range(4):
+        for _ in range(20):
             send(server.address, png, client)
-        before = resident_mib(server.process.pid)
-        for _ in range(10):
-            send(server.address, png, client)
-    assert resident_mib(server.process.pid) - before < 20
+            found.append(resident_mib(server.process.pid))
+    assert min(found[-10:]) - min(found[:10]) < 10
 
 
 def test_many_at_once_lose_nothing(server, png):
