@@ -42,7 +42,7 @@ def send(address: str, png: bytes, client: httpx.Client) -> str:
 
 
 def test_memory_stays_flat(server, png):
-    """Between uploads it goes up and down by 40 MiB, as buffers are kept or given back: it is the lowest that counts."""
+    """Between uploads it goes up and down by 40 MiB, as buffers are kept or given back: the lowest counts."""
     found = []
     with httpx.Client() as client:
         for _ in range(20):
