@@ -113,6 +113,12 @@ def test_settings_that_would_be_left_out_in_silence_are_refused(cfg):
         other.merge_from_list([key, True])
         with pytest.raises(InputError, match=key):
             NucleusTrainer(other)
+    cfg.MODEL.META_ARCHITECTURE = "GeneralizedRCNN"
+    for key, value in (("TEST.VIEWS", 2), ("TEST.EXPAND", 0.5)):
+        other = cfg.clone()
+        other.merge_from_list([key, value])
+        with pytest.raises(InputError, match="MODEL.META_ARCHITECTURE: expected NucleusRCNN"):
+            NucleusTrainer(other)
 
 
 @pytest.mark.parametrize("channels_last", [True, False])
