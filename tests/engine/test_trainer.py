@@ -117,7 +117,7 @@ def test_settings_that_would_be_left_out_in_silence_are_refused(cfg):
     for key, value in (("TEST.VIEWS", 2), ("TEST.EXPAND", 0.5)):
         other = cfg.clone()
         other.merge_from_list([key, value])
-        with pytest.raises(InputError, match="MODEL.META_ARCHITECTURE: expected NucleusRCNN"):
+        with pytest.raises(InputError, match=r"MODEL\.META_ARCHITECTURE: expected NucleusRCNN"):
             NucleusTrainer(other)
 
 
