@@ -34,8 +34,9 @@ from nucleus.zoo.files import choose_files, sha256_of
 
 if TYPE_CHECKING:
     from nucleus.inference.output_folder import Done
-    from nucleus.inference.predict_files import Report
+    from nucleus.inference.predict_files import Reading, Report
     from nucleus.inference.predictor import Model
+    from nucleus.zoo.files import ModelFiles
 
 FAILED = 1  # the exit code where some images could not be read
 
@@ -92,7 +93,6 @@ def run(args: argparse.Namespace) -> int:
     silence_third_parties()
     import torch  # takes seconds
 
-    from nucleus.config import load_config
     from nucleus.inference.output_folder import Output
     from nucleus.inference.predict_files import Reading, predict_files
     from nucleus.inference.predictor import load_model
@@ -104,18 +104,7 @@ def run(args: argparse.Namespace) -> int:
     device = args.device if args.engine == "local" else "cpu"
     model = load_model(weights=files.weights, config_file=files.config, device=device, threshold=args.threshold,
                        views=args.views, expand=args.expand)  # fmt: skip
-    settings = {
-        "weights": sha256_of(files.weights),
-        "config": hashlib.sha256(load_config(files.config).dump().encode()).hexdigest(),
-        "threshold": model.threshold,
-        "views": model.network.views,
-        "expand": model.network.expand,
-        "tile": args.tile,
-        "channel": reading.channels,
-        "page": reading.page,
-        "series": reading.series,
-        "level": reading.level,
-    }
+    settings = _settings(files, model, reading, args.tile)
     try:
         output = Output(args.output, formats, settings, overwrite=args.overwrite)
         with _Progress(len(images)) as progress:
@@ -145,6 +134,24 @@ def run(args: argparse.Namespace) -> int:
                          remedy="Start the same command again to go on: what is done stays.") from error  # fmt: skip
     _print(report, model, args.output)
     return FAILED if report.failed else 0
+
+
+def _settings(files: ModelFiles, model: Model, reading: Reading, tile: int | None) -> dict[str, Any]:
+    """What the files depend on: a run goes on only with the same."""
+    from nucleus.config import load_config
+
+    return {
+        "weights": sha256_of(files.weights),
+        "config": hashlib.sha256(load_config(files.config).dump().encode()).hexdigest(),
+        "threshold": model.threshold,
+        "views": model.network.views,
+        "expand": model.network.expand,
+        "tile": tile,
+        "channel": reading.channels,
+        "page": reading.page,
+        "series": reading.series,
+        "level": reading.level,
+    }
 
 
 def _check_engine(args: argparse.Namespace) -> None:

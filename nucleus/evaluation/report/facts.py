@@ -222,8 +222,7 @@ def count_table(summaries: Mapping[str, Summary]) -> Table:
         ]
         for group, summary in summaries.items()
     ]
-    header = ["kind of image", "true nuclei", "predicted", "found", "missed", "false", "splits", "merges",
-              "outline offset, pixels"]  # fmt: skip
+    header = ["kind", "true nuclei", "predicted", "found", "missed", "false", "splits", "merges", "outline offset"]
     return Table("Nuclei found, missed and false at IoU > 0.5; splits and merges; outlines", header, rows)
 
 
