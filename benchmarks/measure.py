@@ -23,6 +23,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from tqdm import tqdm
+
 UNITS = {"s": 1.0, "ms": 1e3, "us": 1e6}  # of one second
 PACKAGES = ("nucleus", "detectron2", "torch", "torchvision", "numpy", "opencv-python-headless", "pillow", "hotcoco")
 
@@ -44,7 +46,7 @@ def in_turn(
         name -> seconds of each round.
     """
     seconds: dict[str, list[float]] = {name: [] for name in cases}
-    for turn in range(-warm_up, repeats):
+    for turn in tqdm(range(-warm_up, repeats), unit="round", leave=False, disable=None):
         for name in cases if turn % 2 == 0 else reversed(list(cases)):
             _wait_for_gpu(synchronize)
             start = time.perf_counter()

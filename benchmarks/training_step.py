@@ -8,9 +8,11 @@ training mapper (stock with BitMasks, as Detectron2's mapper makes them) and the
 backward, clipping, optimizer and, where the config has one, the average of the weights.
 
 - quick: configs/quick/mask_rcnn_lite0_FPN.yaml, batches of 4 crops of 256 x 256 pixels; `--weights` for a trained one.
-  Stock is float32, which is faster for it than bfloat16; "float32" is ours in the same precision.
+  Stock is float32, which is faster for it than bfloat16; "float32" is ours in the same precision, where the config
+  would have it compute in another.
 - R50-FPN: configs/mask_rcnn_R50_FPN.yaml, batches of 2 crops of 512 x 512, random weights with norms fitted to a batch.
-  "bfloat16" is ours with SOLVER.AUTOCAST bfloat16 and MODEL.CHANNELS_LAST True, against stock as it comes (float32).
+  "bfloat16" is ours with SOLVER.AUTOCAST bfloat16 and MODEL.CHANNELS_LAST True, against stock as it comes (float32);
+  left out on a processor that does not compute in bfloat16.
 - torchvision's maskrcnn_resnet50_fpn, which the seed of this project used, is the stock of one row for each set.
 
 "Network" is what no way of training goes without: the layers with parameters, forward and backward, on ready inputs
@@ -50,6 +52,7 @@ from nucleus.data.mapper import NucleusMapper
 from nucleus.engine.ema import build_ema
 from nucleus.engine.trainer import NucleusTrainer
 from nucleus.engine.training_step import TrainingStep, autocast_dtype
+from nucleus.modeling.precision import computes_in_bfloat16
 from nucleus.modeling.pretrained import read_weights
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
@@ -348,10 +351,9 @@ def quick(weights: Path | None, rounds: int) -> list[dict[str, Any]]:
         batches = make_batches(cfg, cfg.SOLVER.IMS_PER_BATCH, 4, dense)
         stock = Candidate(load_config(config, [*overrides, *STOCK]), with_bit_masks(batches), state)
         state = stock.model.state_dict()
-        ours = {
-            "ours": Candidate(cfg, batches, state),
-            "float32": Candidate(load_config(config, [*overrides, "SOLVER.AUTOCAST", ""]), batches, state),
-        }
+        ours = {"ours": Candidate(cfg, batches, state)}
+        if autocast_dtype(cfg.SOLVER.AUTOCAST, cfg.MODEL.DEVICE) is not None:
+            ours["float32"] = Candidate(load_config(config, [*overrides, "SOLVER.AUTOCAST", ""]), batches, state)
         rows += compare(f"quick{', dense' if dense else ''}", stock, ours, {}, rounds)
     return rows
 
@@ -370,10 +372,9 @@ def r50(rounds: int) -> list[dict[str, Any]]:
         fit_norms(model, batches[0])
         state = model.state_dict()
         stock = Candidate(stock_cfg, with_bit_masks(batches), state)
-        ours = {
-            "ours": Candidate(cfg, batches, state),
-            "bfloat16": Candidate(load_config(config, [*base, *BFLOAT16]), batches, state),
-        }
+        ours = {"ours": Candidate(cfg, batches, state)}
+        if computes_in_bfloat16("cpu"):
+            ours["bfloat16"] = Candidate(load_config(config, [*base, *BFLOAT16]), batches, state)
         others = {"torchvision": TorchvisionCandidate(batches).step}
         rows += compare(f"R50-FPN{', dense' if dense else ''}", stock, ours, others, rounds)
     return rows
