@@ -63,12 +63,11 @@ def read_scores(path: Path) -> dict[str, Any]:
     return content
 
 
-def read_run(folder: Path, name: str, last_iteration: int | None = None) -> Run:
+def read_run(folder: Path, last_iteration: int | None = None) -> Run:
     """Read run.json and metrics.json of a training run.
 
     Args:
         folder: OUTPUT_DIR of the run.
-        name: of the model, which stands for an OUTPUT_DIR elsewhere.
         last_iteration: of the weights; None for the last of the run.
 
     Raises:
@@ -82,7 +81,7 @@ def read_run(folder: Path, name: str, last_iteration: int | None = None) -> Run:
         last = starts[-1]
         config = yaml.safe_load(last["config"])
         return Run(
-            command=plain_command([one for one in last["command"] if one != "--resume"], name),
+            command=plain_command([one for one in last["command"] if one != "--resume"]),
             config_sha256=last["config sha256"],
             seed=last["seed"],
             hardware=_hardware(last),
@@ -125,18 +124,20 @@ def curve(rows: Sequence[Mapping[str, Any]], name: str) -> Curve:
     return found
 
 
-def plain_command(arguments: Sequence[str], name: str) -> str:
+def plain_command(arguments: Sequence[str]) -> str:
     """A command as it is given in a clone, without the folders of the machine that it ran on.
+
+    An OUTPUT_DIR outside of a clone is left out: that of the config stands.
 
     Args:
         arguments: sys.argv.
-        name: of the model: an absolute OUTPUT_DIR becomes output/NAME.
     """
     program = PurePosixPath(arguments[0]).name
-    words = [_plain_path(word) for word in arguments[1:]]
-    for key, value in pairwise(range(len(words))):
-        if words[key] == "OUTPUT_DIR" and arguments[value + 1].startswith("/"):
-            words[value] = f"output/{name}"
+    words = list(map(_plain_path, arguments[1:]))
+    for place, (key, value) in enumerate(pairwise(arguments[1:])):
+        if key == "OUTPUT_DIR" and value.startswith("/"):
+            del words[place : place + 2]
+            break
     return " ".join([PROGRAMS.get(program, program), *map(shlex.quote, words)])
 
 

@@ -83,17 +83,17 @@ def make_model(
         score_threshold=threshold,
         licence=Licence(WEIGHTS_LICENCE, data_licence or _data_licence(cfg.DATASETS.TRAIN)),
         trained_on=tuple(cfg.DATASETS.TRAIN),
-        training=(*(one for run in runs[:-1] for one in _earlier(run, folder.name)),
-                  read_run(Path(runs[-1]), folder.name, iteration)),
+        training=(*(one for run in runs[:-1] for one in _earlier(run)),
+                  read_run(Path(runs[-1]), iteration)),
         scores=scores,
     )  # fmt: skip
 
 
-def _earlier(run: Path | str, name: str) -> tuple[Run, ...]:
+def _earlier(run: Path | str) -> tuple[Run, ...]:
     """The runs of a model of the zoo, or that of a folder."""
     if isinstance(run, str) and run.startswith(SCHEME):
         return find_model(run.removeprefix(SCHEME)).training
-    return (read_run(Path(run), name),)
+    return (read_run(Path(run)),)
 
 
 def half_precision(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

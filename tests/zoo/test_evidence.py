@@ -46,21 +46,21 @@ def run(tmp_path) -> Path:
 
 def test_a_run_that_was_killed_and_went_on(run):
     """40 steps of 18 s are 0.2 hours of the first start, half an hour the second; the evaluation is no training."""
-    found = read_run(run, "lite")
+    found = read_run(run)
     assert found.hours == 0.7
     assert (found.steps, found.images, found.seed, found.commit) == (100, 400, 3, "abc")
     assert found.command == "python tools/train_net.py --config-file c.yaml"
     assert found.hardware == "cpu (x86_64), 2 threads"
     assert found.data == {"bbbc038_train": SHA}
-    assert read_run(run, "lite", last_iteration=49).images == 200
+    assert read_run(run, last_iteration=49).images == 200
 
 
 def test_what_is_no_run(run, tmp_path_factory):
     with pytest.raises(InputError, match=r"run\.json: expected a JSON file"):
-        read_run(tmp_path_factory.mktemp("none"), "lite")
+        read_run(tmp_path_factory.mktemp("none"))
     (run / "run.json").write_text(json.dumps({"starts": [start("10:00:00", None, 0, "--eval-only")]}))
     with pytest.raises(InputError, match=r"run\.json: expected the record of a training run"):
-        read_run(run, "lite")
+        read_run(run)
     (run / "metrics.json").write_text("{}\n{")
     with pytest.raises(InputError, match=r"metrics\.json: expected what a training run logs"):
         read_metrics(run)
@@ -80,8 +80,8 @@ def test_curves(run):
          "python tools/train_net.py --config-file configs/a.yaml"),
         (["/venv/bin/nucleus", "train", "--config-file", "/clone/configs/quick/a.yaml"],
          "nucleus train --config-file configs/quick/a.yaml"),
-        (["/clone/nucleus/__main__.py", "train", "OUTPUT_DIR", "/scratch/x"],
-         "python -m nucleus train OUTPUT_DIR output/lite"),
+        (["/clone/nucleus/__main__.py", "train", "OUTPUT_DIR", "/scratch/x", "SEED", "1"],
+         "python -m nucleus train SEED 1"),
         (["nucleus", "train", "MODEL.WEIGHTS", "/work/output/before/model_final.pth"],
          "nucleus train MODEL.WEIGHTS output/before/model_final.pth"),
         (["nucleus", "train", "MODEL.WEIGHTS", "/scratch/w.pth", "DATASETS.TRAIN", "('a',)"],
@@ -90,7 +90,7 @@ def test_curves(run):
     ],
 )  # fmt: skip
 def test_commands_without_the_folders_of_a_machine(arguments, expected):
-    assert plain_command(arguments, "lite") == expected
+    assert plain_command(arguments) == expected
 
 
 def test_what_names_a_place_on_a_machine():

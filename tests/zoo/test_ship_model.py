@@ -96,7 +96,7 @@ def test_what_was_written(shipped):
     assert 4.0e6 < model.parameters < 4.2e6 and model.weights.bytes < 9e6
     run = model.training[0]
     assert (run.steps, run.images, run.seed) == (8, 16, trained["seed"])
-    assert run.command == "nucleus train --config-file small.yaml OUTPUT_DIR output/tiny"
+    assert run.command == "nucleus train --config-file small.yaml"
     assert model.agreement.images == 3 and model.agreement.object_f1 >= 0.98
     assert model.speed.images_per_second > 0
     assert model.licence.data == "made by nucleus synth, Apache-2.0"
@@ -178,9 +178,9 @@ def test_scores_at_another_threshold_are_refused_and_the_old_model_stays(shipped
 
 def test_a_model_that_a_run_began_with_brings_its_own_runs(shipped, monkeypatch):
     monkeypatch.setenv("NUCLEUS_ZOO", str(shipped["top"] / "zoo"))
-    assert ship._earlier("nucleus://tiny", "other") == shipped["model"].training
-    (run,) = ship._earlier(str(shipped["top"] / "tuned"), "other")
+    assert ship._earlier("nucleus://tiny") == shipped["model"].training
+    (run,) = ship._earlier(str(shipped["top"] / "tuned"))
     assert (run.steps, run.command) == (
-        *(1, "nucleus train --config-file nucleus://tiny OUTPUT_DIR output/other SOLVER.MAX_ITER 1 SOLVER.BASE_LR 1e-9 "
+        *(1, "nucleus train --config-file nucleus://tiny SOLVER.MAX_ITER 1 SOLVER.BASE_LR 1e-9 "
              "TEST.LOSS_IMAGES 0"),
     )  # fmt: skip
