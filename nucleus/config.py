@@ -88,6 +88,11 @@ def add_nucleus_config(cfg: CfgNode) -> None:
     # and records it with the checkpoints, evaluation and prediction use what is recorded; never chosen on a test set
     # (nucleus/engine/score_threshold.py).
     cfg.TEST.SCORE_THRESHOLD = -1.0
+    # The box of a nucleus is the mean of all regions that overlap it by this IoU, in [0, 1], weighted by score
+    # (nucleus/modeling/box_voting.py); 0: the best region alone.
+    cfg.TEST.BOX_VOTING = 0.0
+    # Scores are weighed by how sure the masks are of their outlines (nucleus/modeling/mask_stability.py).
+    cfg.TEST.MASK_STABILITY = False
     # In how many of the eight symmetries of the square each image is seen: 1, 2, 4 or 8, for as many times the work.
     # What is found is put together by agreement (nucleus/modeling/views.py).
     cfg.TEST.VIEWS = 1

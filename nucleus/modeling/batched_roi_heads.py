@@ -22,6 +22,7 @@ from nucleus.errors import InputError
 from nucleus.modeling.anchor_matching import labels_of_iou, paired_iou
 from nucleus.modeling.batched_rpn import smooth_l1
 from nucleus.modeling.box_coding import encode
+from nucleus.modeling.box_voting import vote
 from nucleus.modeling.sampling import draw
 from nucleus.modeling.sparse_roi_align import SparseROIPooler
 from nucleus.modeling.step_log import log_scalars
@@ -64,11 +65,16 @@ class BatchedROIHeads(StandardROIHeads):
     Cascade R-CNN has heads of its own (CascadeROIHeads), which stay Detectron2's.
 
     On a GPU the host waits once for the size of the sample, and once a branch for the sizes of the regions.
+
+    Args:
+        box_voting: IoU from which regions vote on a box at test time (`nucleus.modeling.box_voting`); 0 for no votes.
+        settings: of StandardROIHeads.
     """
 
     @configurable
-    def __init__(self, **settings: Any) -> None:
+    def __init__(self, *, box_voting: float = 0.0, **settings: Any) -> None:
         super().__init__(**settings)
+        self.box_voting = box_voting
 
     @classmethod
     def from_config(cls, cfg: CfgNode, input_shape: dict[str, ShapeSpec]) -> dict[str, Any]:
@@ -92,7 +98,7 @@ class BatchedROIHeads(StandardROIHeads):
         if not isinstance(settings.get("mask_head"), BaseMaskRCNNHead | None):
             raise InputError("MODEL.ROI_MASK_HEAD.NAME", expected="a head like MaskRCNNConvUpsampleHead",
                              found=cfg.MODEL.ROI_MASK_HEAD.NAME, remedy=STOCK_HEADS)  # fmt: skip
-        return settings
+        return settings | {"box_voting": cfg.TEST.BOX_VOTING}
 
     def forward(
         self,
@@ -175,6 +181,21 @@ class BatchedROIHeads(StandardROIHeads):
                         one.set(name, value[matched])
             sampled.append(one)
         return sampled
+
+    def _forward_box(self, features: Mapping[str, torch.Tensor], proposals: list[Instances]) -> Any:
+        """As StandardROIHeads; at test time with the votes of all regions on each box."""
+        if self.training or not self.box_voting:
+            return super()._forward_box(features, proposals)
+        predictor: FastRCNNOutputLayers = self.box_predictor
+        pooled = self.box_pooler(
+            [features[name] for name in self.box_in_features], [one.proposal_boxes for one in proposals]
+        )
+        predictions = predictor(self.box_head(pooled))
+        found, _ = predictor.inference(predictions, proposals)
+        boxes, scores = predictor.predict_boxes(predictions, proposals), predictor.predict_probs(predictions, proposals)
+        for one, of_image, probabilities in zip(found, boxes, scores, strict=True):
+            vote(one, of_image, probabilities, self.box_voting, predictor.test_score_thresh)
+        return found
 
     def _box_losses(self, features: list[torch.Tensor], regions: SampledRegions) -> dict[str, torch.Tensor]:
         """Losses of the box branch: Girshick 2015, "Fast R-CNN", section 2.3."""

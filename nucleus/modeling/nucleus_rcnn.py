@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from nucleus.errors import InputError
 from nucleus.masks.box_masks import BoxMasks
 from nucleus.masks.paste import paste_masks, pixels_touched
+from nucleus.modeling.mask_stability import weigh_by_stability
 from nucleus.modeling.views import COUNTS, detect_in_views
 
 MOST_EXPANDED = 20  # pixels, less than what a tile shows beyond its nuclei
@@ -31,14 +32,16 @@ class NucleusRCNN(GeneralizedRCNN):
 
     Args:
         views: in how many symmetries each image is seen at test time, 1, 2, 4 or 8 (`nucleus.modeling.views`).
+        mask_stability: weigh scores by how sure the masks are of their outlines (`nucleus.modeling.mask_stability`).
         expand: pixels of the image by which the box of each nucleus grows on each side, and the mask with it.
         settings: of GeneralizedRCNN.
     """
 
     @configurable
-    def __init__(self, *, views: int = 1, expand: float = 0.0, **settings: Any) -> None:
+    def __init__(self, *, views: int = 1, mask_stability: bool = False, expand: float = 0.0, **settings: Any) -> None:
         super().__init__(**settings)
         self.views = views
+        self.mask_stability = mask_stability
         self.expand = expand
 
     @classmethod
@@ -46,7 +49,7 @@ class NucleusRCNN(GeneralizedRCNN):
         """As GeneralizedRCNN.
 
         Raises:
-            InputError: the model predicts keypoints, too, or TEST.VIEWS or TEST.EXPAND is out of range.
+            InputError: the model predicts keypoints, too, or a key of TEST is out of range or not for such a model.
         """
         if cfg.MODEL.KEYPOINT_ON:
             raise InputError("MODEL.KEYPOINT_ON", expected="False", found="True",
@@ -56,7 +59,17 @@ class NucleusRCNN(GeneralizedRCNN):
         if not abs(cfg.TEST.EXPAND) <= MOST_EXPANDED:
             raise InputError("TEST.EXPAND", expected=f"from -{MOST_EXPANDED} to {MOST_EXPANDED} pixels",
                              found=f"{cfg.TEST.EXPAND:g}")  # fmt: skip
-        return super().from_config(cfg) | {"views": cfg.TEST.VIEWS, "expand": cfg.TEST.EXPAND}
+        if not 0 <= cfg.TEST.BOX_VOTING <= 1:
+            raise InputError("TEST.BOX_VOTING", expected="an IoU in [0, 1]", found=f"{cfg.TEST.BOX_VOTING:g}")
+        if cfg.TEST.BOX_VOTING and cfg.MODEL.ROI_HEADS.NAME != "BatchedROIHeads":
+            raise InputError("MODEL.ROI_HEADS.NAME", expected="BatchedROIHeads with TEST.BOX_VOTING",
+                             found=cfg.MODEL.ROI_HEADS.NAME)  # fmt: skip
+        if cfg.TEST.MASK_STABILITY and not cfg.MODEL.MASK_ON:
+            raise InputError("TEST.MASK_STABILITY", expected="False without masks", found="True",
+                             remedy="Set MODEL.MASK_ON True.")  # fmt: skip
+        return super().from_config(cfg) | {
+            "views": cfg.TEST.VIEWS, "mask_stability": cfg.TEST.MASK_STABILITY, "expand": cfg.TEST.EXPAND,
+        }  # fmt: skip
 
     def inference(
         self,
@@ -75,6 +88,8 @@ class NucleusRCNN(GeneralizedRCNN):
             results = detect_in_views(self, batched_inputs, self.views)
         else:
             results = super().inference(batched_inputs, detected_instances, do_postprocess=False)
+        if self.mask_stability:
+            results = [weigh_by_stability(found) for found in results]
         if not do_postprocess:
             return results
         return [{"instances": found} for found in postprocess(results, batched_inputs, self.expand)]

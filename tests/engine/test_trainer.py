@@ -114,11 +114,11 @@ def test_settings_that_would_be_left_out_in_silence_are_refused(cfg):
         with pytest.raises(InputError, match=key):
             NucleusTrainer(other)
     cfg.MODEL.META_ARCHITECTURE = "GeneralizedRCNN"
-    for key, value in (("TEST.VIEWS", 2), ("TEST.EXPAND", 0.5)):
+    for key, value in (("VIEWS", 2), ("EXPAND", 0.5), ("MASK_STABILITY", True), ("BOX_VOTING", 0.8)):
         other = cfg.clone()
-        other.merge_from_list([key, value])
-        with pytest.raises(InputError, match=r"MODEL\.META_ARCHITECTURE: expected NucleusRCNN"):
-            NucleusTrainer(other)
+        other.merge_from_list([f"TEST.{key}", value])
+        with pytest.raises(InputError, match=rf"MODEL\.META_ARCHITECTURE: expected NucleusRCNN with TEST\.{key}"):
+            NucleusTrainer.build_model(other)
 
 
 @pytest.mark.parametrize("channels_last", [True, False])
