@@ -8,8 +8,8 @@ training mapper (stock with BitMasks, as Detectron2's mapper makes them) and the
 backward, clipping, optimizer and, where the config has one, the average of the weights.
 
 - quick: configs/quick/mask_rcnn_lite0_FPN.yaml, batches of 4 crops of 256 x 256 pixels; `--weights` for a trained one.
-  Stock is float32, which is faster for it than bfloat16; "float32" is ours in the same precision, where the config
-  would have it compute in another.
+  Stock is float32, which is faster for it than bfloat16. Where the config has ours compute in bfloat16, rows "float32"
+  have it in the precision of stock.
 - R50-FPN: configs/mask_rcnn_R50_FPN.yaml, batches of 2 crops of 512 x 512, random weights with norms fitted to a batch.
   "bfloat16" is ours with SOLVER.AUTOCAST bfloat16 and MODEL.CHANNELS_LAST True, against stock as it comes (float32);
   left out on a processor that does not compute in bfloat16.

@@ -88,10 +88,11 @@ def add_nucleus_config(cfg: CfgNode) -> None:
     # and records it with the checkpoints, evaluation and prediction use what is recorded; never chosen on a test set
     # (nucleus/engine/score_threshold.py).
     cfg.TEST.SCORE_THRESHOLD = -1.0
-    # The box of a nucleus is the mean of all regions that overlap it by this IoU, in [0, 1], weighted by score
-    # (nucleus/modeling/box_voting.py); 0: the best region alone.
+    # The box of a nucleus is the mean, weighted by score, of all regions of its class above SCORE_THRESH_TEST that
+    # overlap it by this IoU or more (nucleus/modeling/box_voting.py); 0: the best region alone.
     cfg.TEST.BOX_VOTING = 0.0
-    # Scores are weighed by how sure the masks are of their outlines (nucleus/modeling/mask_stability.py).
+    # Scores are multiplied by how sure the masks are of their outlines (nucleus/modeling/mask_stability.py). They are
+    # lower then: choose the score threshold again.
     cfg.TEST.MASK_STABILITY = False
     # In how many of the eight symmetries of the square each image is seen: 1, 2, 4 or 8, for as many times the work.
     # What is found is put together by agreement (nucleus/modeling/views.py).
@@ -135,8 +136,20 @@ def load_config(config_file: str | Path, overrides: Sequence[str] = ()) -> CfgNo
     with _clear_errors(cfg, str(config_file)):
         cfg.merge_from_file(str(config_file), allow_unsafe=False)
     with _clear_errors(cfg, "the command line"):
-        cfg.merge_from_list(list(overrides))
+        cfg.merge_from_list(_whole_numbers_as_floats(cfg, overrides))
     return cfg
+
+
+def _whole_numbers_as_floats(cfg: CfgNode, overrides: Sequence[str]) -> list[str]:
+    """KEY VALUE pairs in which 1 says 1.0 where the key is a float: the config itself knows no casts."""
+    values = list(overrides)
+    for place in range(1, len(values), 2):
+        node = cfg
+        for part in str(values[place - 1]).split("."):
+            node = node.get(part) if isinstance(node, CfgNode) else None
+        if isinstance(node, float) and re.fullmatch(r"-?\d+", str(values[place])):
+            values[place] = f"{values[place]}.0"
+    return values
 
 
 def _check_file(path: Path, above: tuple[Path, ...]) -> None:

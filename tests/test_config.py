@@ -8,6 +8,7 @@ from detectron2.modeling import build_model
 import nucleus.modeling  # noqa: F401  registers the backbones
 from nucleus.config import load_config
 from nucleus.errors import InputError
+from nucleus.zoo.files import config_file as config_file_of
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 SHIPPED = sorted(str(path.relative_to(CONFIGS)) for path in CONFIGS.rglob("*.yaml"))
@@ -43,6 +44,22 @@ def test_every_shipped_config_builds_its_model(name):
 
 def test_overrides_win(config_file):
     assert load_config(config_file, ["SOLVER.MAX_ITER", "7"]).SOLVER.MAX_ITER == 7
+
+
+def test_a_whole_number_is_a_float_where_the_key_is_one(config_file):
+    cfg = load_config(config_file, ["TEST.EXPAND", "1", "TEST.BOX_VOTING", "-2", "INPUT.CROP_SIZE", "64"])
+    assert (cfg.TEST.EXPAND, cfg.TEST.BOX_VOTING, cfg.INPUT.CROP_SIZE) == (1.0, -2.0, 64)
+    assert isinstance(cfg.TEST.EXPAND, float) and isinstance(cfg.INPUT.CROP_SIZE, int)
+
+
+def test_the_recipe_of_the_model_that_ships_is_its_config():
+    """But for where weights come from and go to, and the device, which a run writes as it found it."""
+    recipe, shipped = (
+        load_config(path) for path in (CONFIGS / "zoo" / "lite_plain.yaml", config_file_of("nucleus://lite"))
+    )
+    for cfg in (recipe, shipped):
+        cfg.MODEL.WEIGHTS = cfg.MODEL.TIMM.WEIGHTS = cfg.OUTPUT_DIR = ""
+    assert json.dumps(recipe) == json.dumps(shipped)
 
 
 @pytest.mark.parametrize(("key", "meant"), [("MODEL.TIMM.NAMEE", "MODEL.TIMM.NAME"), ("SOLVER.LR", "SOLVER.BASE_LR")])

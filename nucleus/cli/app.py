@@ -47,7 +47,8 @@ def run(args: argparse.Namespace) -> int:
     with listen(args.host, args.port) as listener:  # before the model, which takes seconds
         from nucleus.inference.predictor import load_model
 
-        model = load_model(args.model, weights=args.weights, config_file=args.config_file, device=args.device)
+        model = load_model(args.model, weights=args.weights, config_file=args.config_file, device=args.device,
+                           views=args.views, expand=args.expand)  # fmt: skip
         serve(model, limits, listener, args.host, ready=_say)
     return 0
 

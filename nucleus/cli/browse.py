@@ -18,6 +18,7 @@ from nucleus.errors import InputError
 from nucleus.formats.coco import read_coco
 from nucleus.visualization.browse import browse
 from nucleus.visualization.statistics import format_statistics
+from nucleus.zoo.files import config_file
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,7 +32,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     instead.add_argument("--augmented", action="store_true", help="show what training sees")
     instead.add_argument("--anchors", action="store_true", help="fit anchors to the boxes")
     parser.add_argument(
-        "--config-file", type=Path, metavar="FILE", help="whose augmentation or anchors (default: nucleus's defaults)"
+        "--config-file",
+        metavar="FILE",
+        help="or nucleus://NAME: whose augmentation or anchors (default: nucleus's defaults)",
     )
     parser.add_argument(
         "--root", type=Path, metavar="DIR", help="data root (default: $DETECTRON2_DATASETS, else datasets)"
@@ -42,13 +45,14 @@ def run(args: argparse.Namespace) -> int:
     """Write the pictures and print the table."""
     entry = find_data_set(args.dataset, args.root or Path(os.environ.get("DETECTRON2_DATASETS", "datasets")))
     coco = read_coco(entry.json_file)
+    config = None if args.config_file is None else Path(config_file(args.config_file))
     if args.anchors:
-        print(_anchors(coco, args.config_file))
+        print(_anchors(coco, config))
         return 0
     if args.output is None:
         raise InputError("--output", expected="a folder to write into", found="nothing")
     if args.augmented:
-        print(_augmentation_sheet(coco, entry.image_root, args))
+        print(_augmentation_sheet(coco, entry.image_root, config, args))
         return 0
     made = browse(coco, entry.image_root, args.output, args.dataset, args.images)
     print(format_statistics(made.table))
@@ -56,27 +60,27 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _augmentation_sheet(coco: dict[str, Any], image_root: Path, args: argparse.Namespace) -> Path:
+def _augmentation_sheet(coco: dict[str, Any], image_root: Path, config: Path | None, args: argparse.Namespace) -> Path:
     from detectron2.config import get_cfg
 
     from nucleus.config import add_nucleus_config, load_config
     from nucleus.data.augmentation_sheet import augmentation_sheet
     from nucleus.data.mapper import NucleusMapper
 
-    if args.config_file:
-        cfg, source = load_config(args.config_file), args.config_file.name
+    if config:
+        cfg, source = load_config(config), Path(args.config_file).name
     else:
         cfg, source = get_cfg(), "nucleus's defaults"
         add_nucleus_config(cfg)
     return augmentation_sheet(coco, image_root, args.output, args.dataset, NucleusMapper(cfg, is_train=True), source)
 
 
-def _anchors(coco: dict[str, Any], config_file: Path | None) -> str:
-    if config_file is None:
+def _anchors(coco: dict[str, Any], config: Path | None) -> str:
+    if config is None:
         return compare_anchors(boxes_of(coco, SHORT_EDGE), Anchors())
     from nucleus.config import load_config
 
-    cfg = load_config(config_file)
+    cfg = load_config(config)
     generator = cfg.MODEL.ANCHOR_GENERATOR
     start = anchors_of_config(cfg.MODEL.RPN.IN_FEATURES, generator.SIZES, generator.ASPECT_RATIOS)
     return compare_anchors(boxes_of(coco, cfg.INPUT.UPSCALE_SHORT_EDGE), start, turns=cfg.INPUT.FLIP_AND_TURN)

@@ -54,15 +54,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="side of a tile in pixels, 256 or more (default auto: 1024 for images with a side over 1536, else whole)",
     )  # fmt: skip
     parser.add_argument("--threshold", type=_score, metavar="S", help="lowest score, 0 to 1 (default: the model's)")
-    parser.add_argument(
-        "--views", type=int, choices=(1, 2, 4, 8), metavar="1|2|4|8", help="see each image mirrored and turned, too: "
-        "somewhat better, and so many times slower (default: the config's, 1)",
-    )  # fmt: skip
-    parser.add_argument(
-        "--expand", type=float, metavar="PIXELS", help="draw each nucleus wider all around, or narrower where "
-        "negative, to match where you draw edges: minus the outline offset that `nucleus evaluate` prints (default: "
-        "the config's, 0)",
-    )  # fmt: skip
     parser.add_argument("--channel", type=_channels, metavar="C[,C,C]", help="one channel, or three as red,green,blue")
     parser.add_argument("--page", type=int, metavar="N", help="image of a stack, from 0")
     parser.add_argument("--series", type=int, metavar="N", help="image of a file with several, from 0")

@@ -4,7 +4,7 @@
   nucleus train --config-file ... --resume                      go on from the last checkpoint in OUTPUT_DIR
   nucleus train --config-file ... --eval-only MODEL.WEIGHTS output/quick/model_best.pth
   nucleus train --config-file nucleus://lite --eval-only DATASETS.TEST "('bbbc038_test',)"
-  nucleus train --config-file nucleus://lite DATASETS.TRAIN "('my_train',)" OUTPUT_DIR output/mine      fine-tuning
+  nucleus train --config-file nucleus://lite DATASETS.TRAIN "('mine',)" DATASETS.TEST "('mine_val',)"    fine-tuning
   nucleus train --config-file ... --num-gpus 0 --num-processes 2         two processes on the CPU
   torchrun --nproc-per-node 8 tools/train_net.py --config-file ...       one process a GPU
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,36 @@ def register(name: str, json_file: str | Path, image_root: str | Path) -> None:
     )
 
 
+def check_data_sets(key: str, names: Sequence[str]) -> None:
+    """Refuse, before hours of training, data sets that it would fail on at its end.
+
+    Args:
+        key: of the config, that names them.
+        names: of the data sets.
+
+    Raises:
+        InputError: one is not registered, or its file is missing.
+    """
+    for name in names:
+        if name not in DatasetCatalog.list():
+            own = [known for known in DatasetCatalog.list() if MetadataCatalog.get(known).get("json_file")]
+            raise InputError(key, expected=f"data sets that are registered: {', '.join(own)}", found=name,
+                             remedy="`nucleus convert` registers your own, in $DETECTRON2_DATASETS.")  # fmt: skip
+        json_file = MetadataCatalog.get(name).get("json_file")
+        if json_file is not None:
+            _check_file(json_file, f" Or set {key} to others.")
+
+
+def _check_file(json_file: str | Path, otherwise: str = "") -> None:
+    if not Path(json_file).is_file():
+        raise InputError(
+            json_file,
+            expected="a converted data set",
+            found="nothing there",
+            remedy=f"Run `nucleus prepare` (or `nucleus synth`), or set DETECTRON2_DATASETS.{otherwise}",
+        )
+
+
 def load_records(json_file: str | Path, image_root: str | Path) -> list[dict[str, Any]]:
     """Read a COCO file into Detectron2's records, one dict an image.
 
@@ -64,13 +95,7 @@ def load_records(json_file: str | Path, image_root: str | Path) -> list[dict[str
     Raises:
         InputError: the file is missing or is no COCO file.
     """
-    if not Path(json_file).is_file():
-        raise InputError(
-            json_file,
-            expected="a converted data set",
-            found="nothing there",
-            remedy="Run `nucleus prepare` (or `nucleus synth`), or set DETECTRON2_DATASETS.",
-        )
+    _check_file(json_file)
     coco = read_coco(json_file)
     rles: dict[int, list[dict[str, Any]]] = {image["id"]: [] for image in coco["images"]}
     for annotation in coco["annotations"]:

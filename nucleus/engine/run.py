@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -22,6 +23,7 @@ from nucleus.engine.processes import start_processes
 from nucleus.engine.score_threshold import first_threshold
 from nucleus.engine.trainer import NucleusTrainer
 from nucleus.errors import InputError
+from nucleus.formats.atomic import atomic_write
 from nucleus.inference.weights import load_trained_weights
 from nucleus.modeling.score_threshold import read_score_threshold, record_score_threshold
 from nucleus.zoo.files import SCHEME, weights_file
@@ -129,8 +131,17 @@ def read_config(args: argparse.Namespace) -> CfgNode:
 
 
 def set_up(cfg: CfgNode, args: argparse.Namespace) -> None:
-    """Start logging, seed, and write the config to OUTPUT_DIR."""
+    """Start logging, seed, and write the config to OUTPUT_DIR.
+
+    An evaluation leaves a config that is there: it is that of the weights beside it, and prediction reads it. One that
+    chooses their score threshold does write its own, which goes with that threshold from then on.
+    """
     logging.raiseExceptions = False  # on a full disk, a log that cannot be written must not bury the error
+    config = Path(cfg.OUTPUT_DIR) / "config.yaml"
+    of_training = config.read_bytes() if args.eval_only and not args.choose_threshold and config.is_file() else None
     default_setup(cfg, args)
+    if of_training is not None and comm.is_main_process():
+        with atomic_write(config) as temporary:
+            temporary.write_bytes(of_training)
     # Detectron2 sets up the loggers of its own packages; without this the score table would not be printed.
     setup_logger(cfg.OUTPUT_DIR, distributed_rank=comm.get_rank(), name="nucleus")

@@ -12,13 +12,14 @@ from detectron2.config import CfgNode
 from detectron2.engine import DefaultTrainer, HookBase, create_ddp_model, hooks
 from detectron2.engine.train_loop import TrainerBase
 from detectron2.evaluation import inference_on_dataset, print_csv_format, verify_results
-from detectron2.modeling import build_model
+from detectron2.modeling import META_ARCH_REGISTRY, build_model
 from detectron2.solver.build import get_default_optimizer_params
 from detectron2.utils import comm
 from detectron2.utils.events import CommonMetricPrinter, EventStorage, EventWriter, JSONWriter, TensorboardXWriter
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
+from nucleus.data.catalog import check_data_sets
 from nucleus.data.loader import build_test_loader, build_train_loader
 from nucleus.engine.best_checkpoint import BestCheckpoint
 from nucleus.engine.checkpointer import NucleusCheckpointer
@@ -34,13 +35,14 @@ from nucleus.engine.training_step import TrainingStep, autocast_dtype
 from nucleus.engine.validation_loss import build_validation_loss
 from nucleus.errors import InputError
 from nucleus.evaluation.evaluator import NucleusEvaluator
+from nucleus.modeling.nucleus_rcnn import NucleusRCNN
 from nucleus.modeling.score_threshold import DEFAULT, KEY
 
 logger = logging.getLogger(__name__)
 
 BEST_SCORE = "nucleus/DSB score (image mean)"  # among the scores of one data set
-# Keys of TEST that NucleusRCNN alone knows, and the values with which other architectures do the same.
-PLAIN = {"VIEWS": 1, "EXPAND": 0.0, "MASK_STABILITY": False, "BOX_VOTING": 0.0}
+# Keys of TEST without effect on models other than NucleusRCNN, and the values with which that is right.
+WITHOUT_EFFECT = {"VIEWS": 1, "EXPAND": 0.0, "MASK_STABILITY": False, "BOX_VOTING": 0.0}
 
 
 class NucleusTrainer(DefaultTrainer):
@@ -176,10 +178,10 @@ class NucleusTrainer(DefaultTrainer):
         """The model of the config, in the memory layout that MODEL.CHANNELS_LAST asks for.
 
         Raises:
-            InputError: a key of PLAIN is set for an architecture that does not know it.
+            InputError: a key of WITHOUT_EFFECT is set for an architecture that does not know it.
         """
-        given = [name for name, plain in PLAIN.items() if cfg.TEST[name] != plain]
-        if given and cfg.MODEL.META_ARCHITECTURE != "NucleusRCNN":
+        given = [name for name, plain in WITHOUT_EFFECT.items() if cfg.TEST[name] != plain]
+        if given and not issubclass(META_ARCH_REGISTRY.get(cfg.MODEL.META_ARCHITECTURE), NucleusRCNN):
             raise InputError("MODEL.META_ARCHITECTURE", expected=f"NucleusRCNN with TEST.{given[0]}",
                              found=cfg.MODEL.META_ARCHITECTURE)  # fmt: skip
         layout = torch.channels_last if cfg.MODEL.CHANNELS_LAST else torch.contiguous_format
@@ -277,6 +279,8 @@ def _check(cfg: CfgNode) -> None:
         raise InputError(
             "SOLVER.AMP.ENABLED", expected="False", found="True", remedy='Set SOLVER.AUTOCAST "float16" instead.'
         )
+    for key in ("TRAIN", "TEST"):
+        check_data_sets(f"DATASETS.{key}", cfg.DATASETS[key])
     if cfg.SOLVER.ACCUMULATE < 1:
         raise InputError("SOLVER.ACCUMULATE", expected="1 or more", found=str(cfg.SOLVER.ACCUMULATE))
 

@@ -11,7 +11,7 @@ from detectron2.config import CfgNode, configurable
 from detectron2.layers import ShapeSpec, cross_entropy
 from detectron2.modeling import ROI_HEADS_REGISTRY, StandardROIHeads
 from detectron2.modeling.poolers import ROIPooler
-from detectron2.modeling.roi_heads.fast_rcnn import FastRCNNOutputLayers
+from detectron2.modeling.roi_heads.fast_rcnn import FastRCNNOutputLayers, fast_rcnn_inference
 from detectron2.modeling.roi_heads.mask_head import BaseMaskRCNNHead
 from detectron2.structures import Boxes, ImageList, Instances
 from torch.nn import functional as F
@@ -64,7 +64,7 @@ class BatchedROIHeads(StandardROIHeads):
     targets are made for the sampled nuclei only. A checkpoint of StandardROIHeads loads into this and the other way.
     Cascade R-CNN has heads of its own (CascadeROIHeads), which stay Detectron2's.
 
-    On a GPU the host waits once for the size of the sample, and once a branch for the sizes of the regions.
+    On a GPU the host waits in training once for the size of the sample, and once a branch for the sizes of the regions.
 
     Args:
         box_voting: IoU from which regions vote on a box at test time (`nucleus.modeling.box_voting`); 0 for no votes.
@@ -83,6 +83,10 @@ class BatchedROIHeads(StandardROIHeads):
         Raises:
             InputError: a head or setting that these heads do not know.
         """
+        lowest = cfg.MODEL.ROI_HEADS.NMS_THRESH_TEST  # below it, the boxes of neighbours would vote on each other
+        if cfg.TEST.BOX_VOTING and not lowest <= cfg.TEST.BOX_VOTING <= 1:
+            raise InputError("TEST.BOX_VOTING", expected=f"0, or {lowest:g} (MODEL.ROI_HEADS.NMS_THRESH_TEST) to 1",
+                             found=f"{cfg.TEST.BOX_VOTING:g}")  # fmt: skip
         refused = {
             "MODEL.KEYPOINT_ON": (cfg.MODEL.KEYPOINT_ON, False),
             "MODEL.ROI_BOX_HEAD.TRAIN_ON_PRED_BOXES": (cfg.MODEL.ROI_BOX_HEAD.TRAIN_ON_PRED_BOXES, False),
@@ -191,8 +195,15 @@ class BatchedROIHeads(StandardROIHeads):
             [features[name] for name in self.box_in_features], [one.proposal_boxes for one in proposals]
         )
         predictions = predictor(self.box_head(pooled))
-        found, _ = predictor.inference(predictions, proposals)
         boxes, scores = predictor.predict_boxes(predictions, proposals), predictor.predict_probs(predictions, proposals)
+        found, _ = fast_rcnn_inference(
+            boxes,
+            scores,
+            [one.image_size for one in proposals],
+            predictor.test_score_thresh,
+            predictor.test_nms_thresh,
+            predictor.test_topk_per_image,
+        )
         for one, of_image, probabilities in zip(found, boxes, scores, strict=True):
             vote(one, of_image, probabilities, self.box_voting, predictor.test_score_thresh)
         return found

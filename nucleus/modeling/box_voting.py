@@ -1,9 +1,9 @@
-"""The box of a nucleus as the mean of all regions that found it: box voting.
+"""The box of a nucleus as the mean of all regions that lie like it: box voting.
 
 Non-maximum suppression keeps the best scored of the many boxes that the box branch puts around a nucleus, and throws
-the others away. Here they vote: the kept box moves to the mean of all that lie like it, weighted by score (bounding box
-voting of Gidaris & Komodakis 2015, "Object detection via a multi-region and semantic segmentation-aware CNN model"). It
-costs a matrix of overlaps, and the mask is then made for the better box.
+the others away. Here they vote: the kept box moves to the mean of all that overlap it, weighted by score, and the mask
+is then made for that box (bounding box voting of Gidaris & Komodakis 2015, "Object detection via a multi-region and
+semantic segmentation-aware CNN model").
 """
 
 from __future__ import annotations

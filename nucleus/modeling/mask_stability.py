@@ -3,8 +3,7 @@
 The score of the box branch says that there is a nucleus, not that its outline is right (Huang et al. 2019, "Mask
 Scoring R-CNN", section 1, who train a branch of its own for that). The mask tells without one: where the outline is
 sure, probabilities fall steeply, and the mask hardly depends on where they are cut. The IoU of the mask cut low and cut
-high is the stability of Kirillov et al. 2023, "Segment Anything", section 4. A mask of low stability often is a merged
-pair, half a nucleus, or none.
+high is the stability of Kirillov et al. 2023, "Segment Anything", section 4.
 """
 
 from __future__ import annotations

@@ -8,13 +8,14 @@ from typing import Any
 import numpy as np
 import torch
 from detectron2.config import CfgNode, configurable
-from detectron2.modeling import META_ARCH_REGISTRY, GeneralizedRCNN
+from detectron2.modeling import META_ARCH_REGISTRY, ROI_HEADS_REGISTRY, GeneralizedRCNN
 from detectron2.structures import Boxes, Instances
 from torch.nn import functional as F
 
 from nucleus.errors import InputError
 from nucleus.masks.box_masks import BoxMasks
 from nucleus.masks.paste import paste_masks, pixels_touched
+from nucleus.modeling.batched_roi_heads import BatchedROIHeads
 from nucleus.modeling.mask_stability import weigh_by_stability
 from nucleus.modeling.views import COUNTS, detect_in_views
 
@@ -26,13 +27,14 @@ class NucleusRCNN(GeneralizedRCNN):
     """GeneralizedRCNN whose predictions have BoxMasks for `pred_masks`, and lie on the host.
 
     Network, parameter names and training are those of GeneralizedRCNN; a checkpoint of one loads into the other.
-    Boxes, scores and classes are the same. Masks are, too, but for pixels whose probability is on the threshold to
-    within the rounding of float32; they are pasted inside their boxes only, so that memory grows with the image and not
-    with N x H x W. On a GPU the host waits twice a batch: for the boxes, and for the masks in one buffer.
+    Boxes, scores and classes are the same, without the arguments below. Masks are, too, but for pixels whose
+    probability is on the threshold to within the rounding of float32; they are pasted inside their boxes only, so that
+    memory grows with the image and not with N x H x W. On a GPU the host waits twice a batch: for the boxes, and for
+    the masks in one buffer.
 
     Args:
         views: in how many symmetries each image is seen at test time, 1, 2, 4 or 8 (`nucleus.modeling.views`).
-        mask_stability: weigh scores by how sure the masks are of their outlines (`nucleus.modeling.mask_stability`).
+        mask_stability: multiply scores by how sure the masks are of their outlines (`nucleus.modeling.mask_stability`).
         expand: pixels of the image by which the box of each nucleus grows on each side, and the mask with it.
         settings: of GeneralizedRCNN.
     """
@@ -59,9 +61,8 @@ class NucleusRCNN(GeneralizedRCNN):
         if not abs(cfg.TEST.EXPAND) <= MOST_EXPANDED:
             raise InputError("TEST.EXPAND", expected=f"from -{MOST_EXPANDED} to {MOST_EXPANDED} pixels",
                              found=f"{cfg.TEST.EXPAND:g}")  # fmt: skip
-        if not 0 <= cfg.TEST.BOX_VOTING <= 1:
-            raise InputError("TEST.BOX_VOTING", expected="an IoU in [0, 1]", found=f"{cfg.TEST.BOX_VOTING:g}")
-        if cfg.TEST.BOX_VOTING and cfg.MODEL.ROI_HEADS.NAME != "BatchedROIHeads":
+        heads = ROI_HEADS_REGISTRY.get(cfg.MODEL.ROI_HEADS.NAME)
+        if cfg.TEST.BOX_VOTING and not issubclass(heads, BatchedROIHeads):
             raise InputError("MODEL.ROI_HEADS.NAME", expected="BatchedROIHeads with TEST.BOX_VOTING",
                              found=cfg.MODEL.ROI_HEADS.NAME)  # fmt: skip
         if cfg.TEST.MASK_STABILITY and not cfg.MODEL.MASK_ON:
@@ -88,7 +89,7 @@ class NucleusRCNN(GeneralizedRCNN):
             results = detect_in_views(self, batched_inputs, self.views)
         else:
             results = super().inference(batched_inputs, detected_instances, do_postprocess=False)
-        if self.mask_stability:
+        if self.mask_stability and detected_instances is None:
             results = [weigh_by_stability(found) for found in results]
         if not do_postprocess:
             return results

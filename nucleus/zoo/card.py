@@ -139,7 +139,8 @@ def _use(model: ZooModel) -> list[str]:
     commands = [
         f"nucleus predict images/ --output nuclei/ --model {model.name}",
         f"nucleus train --config-file nucleus://{model.name} --eval-only DATASETS.TEST \"('{model.tested_on}',)\"",
-        f"nucleus train --config-file nucleus://{model.name} DATASETS.TRAIN \"('my_train',)\" OUTPUT_DIR output/mine",
+        f"nucleus train --config-file nucleus://{model.name} DATASETS.TRAIN \"('mine',)\" "
+        "DATASETS.TEST \"('mine_val',)\" OUTPUT_DIR output/mine",
     ]
     return ["## Use", "\n".join(f"    {command}" for command in commands),
             "find nuclei, score it, and train on from it. In Python: "

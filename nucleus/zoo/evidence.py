@@ -127,7 +127,7 @@ def curve(rows: Sequence[Mapping[str, Any]], name: str) -> Curve:
 def plain_command(arguments: Sequence[str]) -> str:
     """A command as it is given in a clone, without the folders of the machine that it ran on.
 
-    An OUTPUT_DIR outside of a clone is left out: that of the config stands.
+    An absolute OUTPUT_DIR is left out: that of the config stands.
 
     Args:
         arguments: sys.argv.

@@ -131,7 +131,7 @@ def standing_alone(cfg: CfgNode, name: str) -> CfgNode:
     cfg = cfg.clone()
     cfg.MODEL.WEIGHTS = f"{SCHEME}{name}"
     cfg.MODEL.TIMM.WEIGHTS = ""
-    cfg.OUTPUT_DIR = f"output/{name}"
+    cfg.OUTPUT_DIR = f"output/zoo/{name}"  # not where a recipe of this name trains
     for key, value in _texts(cfg):
         if is_absolute(value):
             raise InputError(key, expected="nothing that points to one machine", found=value)

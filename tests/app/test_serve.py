@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import csv
+import io
 import json
 import os
 import socket
@@ -122,6 +124,23 @@ def test_the_command(server, capsys):
     assert run_command("app", ["--weights", "none.pth", "--port", "0"]) == 2
     with pytest.raises(SystemExit):
         run_command("app", ["--weights", "w.pth", "--max-upload", "0"])
+
+
+def test_wider_outlines(server, weights, png, capsys):
+    other = type(server)(weights, "--expand", "3")
+    covered = []
+    with httpx.Client() as client:
+        for address in (server.address, other.address):
+            answer = client.post(f"{address}/api/images", content=png, headers=FILE)
+            key = json.loads(answer.text.splitlines()[-1])["key"]
+            table = client.get(f"{address}/api/images/{key}/download/measurements?threshold=0.05").text
+            covered.append(sum(float(row["area_px"]) for row in csv.DictReader(io.StringIO(table))))
+            client.delete(f"{address}/api/images/{key}")
+    other.process.terminate()
+    other.process.wait(10)
+    assert covered[1] > 1.2 * covered[0]
+    assert run_command("app", ["--weights", str(weights), "--port", "0", "--expand", "30"]) == 2
+    assert "TEST.EXPAND: expected from -20 to 20 pixels" in capsys.readouterr().err
 
 
 def test_a_killed_server_leaves_files_where_the_next_one_removes_them(server, weights, tmp_path, monkeypatch):

@@ -84,5 +84,6 @@ def test_anchors_are_printed_at_the_scale_of_the_config(tmp_path: Path, capsys: 
     assert main([*command, f"--config-file={tmp_path / 'mine.yaml'}"]) == 0
     printed = capsys.readouterr().out
     assert "# 1 boxes" in printed and "SIZES: [[7]]" in printed  # 4 x 3 pixels, enlarged twice
-    assert main(command) == 0
-    assert "ASPECT_RATIOS" in capsys.readouterr().out
+    for other in ([], ["--config-file=nucleus://lite"]):
+        assert main([*command, *other]) == 0
+        assert "ASPECT_RATIOS" in capsys.readouterr().out

@@ -10,6 +10,7 @@ from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from nucleus.cli.main import run_command
+from nucleus.config import load_config
 from nucleus.modeling.score_threshold import read_score_threshold, record_score_threshold
 
 
@@ -113,6 +114,20 @@ def test_a_threshold_is_chosen_afterwards_recorded_and_used(trained, train, tmp_
     assert json.loads(scores.read_text())["settings"]["score threshold"] == 0.125
 
 
+def test_an_evaluation_leaves_the_config_of_the_training(trained, train, tmp_path):
+    """Prediction reads it beside the weights; with a threshold goes the config that it was chosen with."""
+    for name in ("model_final.pth", "config.yaml"):
+        shutil.copy(trained[0] / name, tmp_path / name)
+    before = (tmp_path / "config.yaml").read_bytes()
+    settings = ("--eval-only", "OUTPUT_DIR", tmp_path, "MODEL.WEIGHTS", tmp_path / "model_final.pth",
+                "TEST.MASK_STABILITY", True, "TEST.PANELS", 0)  # fmt: skip
+    train(*settings)
+    assert (tmp_path / "config.yaml").read_bytes() == before
+    train("--choose-threshold", *settings, "TEST.SCORE_THRESHOLD", -1.0,
+          "DATASETS.TEST", "('bbbc038_synthetic_train',)")  # fmt: skip
+    assert load_config(tmp_path / "config.yaml").TEST.MASK_STABILITY
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -132,3 +147,6 @@ def test_mistakes_end_with_a_sentence(small_config, small_datasets, capsys, monk
     assert "nothing.yaml" in capsys.readouterr().err
     assert run_command("train", ["--config-file", str(small_config), "SOLVER.MAX_ITERS", "1"]) == 2
     assert "Did you mean SOLVER.MAX_ITER?" in capsys.readouterr().err
+    unprepared = ["DATASETS.TEST", "('bbbc038_val',)", "OUTPUT_DIR", str(small_datasets / "not to be")]
+    assert run_command("train", ["--config-file", str(small_config), *unprepared]) == 2
+    assert "Or set DATASETS.TEST to others" in capsys.readouterr().err  # before the first step

@@ -1,7 +1,7 @@
 import pytest
 from detectron2.data import DatasetCatalog, MetadataCatalog
 
-from nucleus.data.catalog import register, register_all
+from nucleus.data.catalog import check_data_sets, register, register_all
 from nucleus.errors import InputError
 
 
@@ -29,3 +29,14 @@ def test_a_data_set_that_was_not_prepared_says_what_to_do(tmp_path):
     register_all(tmp_path)
     with pytest.raises(InputError, match="nucleus prepare"):
         DatasetCatalog.get("bbbc038_train")
+
+
+def test_data_sets_are_checked_before_they_are_read(two_images, tmp_path):
+    json_file, root, _ = two_images
+    register("two_images", json_file, root)
+    check_data_sets("DATASETS.TEST", ("two_images",))
+    with pytest.raises(InputError, match=r"DATASETS\.TEST: expected data sets .*two_images.*, found three_images"):
+        check_data_sets("DATASETS.TEST", ("two_images", "three_images"))
+    register_all(tmp_path)
+    with pytest.raises(InputError, match=r"bbbc038_val\.json.* Or set DATASETS\.TEST to others"):
+        check_data_sets("DATASETS.TEST", ("bbbc038_val",))

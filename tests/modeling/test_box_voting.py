@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
-from detectron2.modeling import build_model
 from detectron2.structures import Boxes, Instances
-from model_pairs import QUICK, STOCK, quick_model, sample
+from model_pairs import STOCK, quick_model, sample
 from torch import nn
 from torchvision.ops import box_iou
 
-from nucleus.config import load_config
 from nucleus.errors import InputError
 from nucleus.modeling.box_voting import vote
 
@@ -89,7 +87,9 @@ def test_in_the_network():
 
 
 def test_what_cannot_be():
-    with pytest.raises(InputError, match=r"TEST\.BOX_VOTING: expected an IoU in \[0, 1\], found 2"):
-        build_model(load_config(QUICK, ["MODEL.TIMM.WEIGHTS", "", "TEST.BOX_VOTING", "2.0"]))
+    with pytest.raises(InputError, match=r"TEST\.BOX_VOTING: expected 0, or 0\.4 .* to 1, found 2"):
+        quick_model({}, "TEST.BOX_VOTING", "2")
+    with pytest.raises(InputError, match=r"TEST\.BOX_VOTING: expected 0, or 0\.4 .* to 1, found 0\.3"):
+        quick_model({}, "TEST.BOX_VOTING", "0.3")
     with pytest.raises(InputError, match=r"expected BatchedROIHeads with TEST\.BOX_VOTING, found StandardROIHeads"):
         quick_model(STOCK, "TEST.BOX_VOTING", "0.8")

@@ -63,6 +63,16 @@ def test_in_the_network(views):
     assert torch.equal(weighed.pred_boxes.tensor, plain.pred_boxes.tensor[wanted.indices])
 
 
+def test_given_detections_keep_their_order_and_scores():
+    model = quick_model({}, "TEST.MASK_STABILITY", "True").eval()
+    given = Instances((128, 160), pred_boxes=Boxes(torch.tensor([[5.0, 5, 30, 30], [40, 40, 60, 70]])),
+                      pred_classes=torch.zeros(2, dtype=torch.long))  # fmt: skip
+    with torch.no_grad():
+        (found,) = model.inference([sample((128, 160), [[10, 10, 40, 40]])], [given], do_postprocess=False)
+    assert torch.equal(found.pred_boxes.tensor, given.pred_boxes.tensor)
+    assert found.has("pred_masks") and not found.has("scores")
+
+
 def test_without_masks():
     overrides = ["MODEL.TIMM.WEIGHTS", "", "MODEL.MASK_ON", "False", "TEST.MASK_STABILITY", "True"]
     with pytest.raises(InputError, match=r"TEST\.MASK_STABILITY: expected False without masks"):
