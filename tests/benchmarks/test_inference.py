@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from nucleus.cli.main import run_command
+from nucleus.modeling.precision import computes_in_bfloat16
 
 # Of Detectron2's way to encode masks.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
@@ -76,7 +77,7 @@ def test_the_whole_benchmark(inference, tmp_path, monkeypatch):
     arguments = ["--json", str(file), "--root", str(tmp_path), "--images", "1", "--rounds", "1", "--no-large"]
     assert inference.main(arguments) == 0
     rows = json.loads(file.read_text())
-    assert len(rows) == 14
+    assert len(rows) == (14 if computes_in_bfloat16("cpu") else 12)  # rows of bfloat16 where there is any
     for row in rows:
         assert {"case", "stock", "ours", "ratio", "unit", "machine", "weights"} <= set(row)
         assert row["weights"] == "random"
