@@ -53,7 +53,7 @@ def test_a_whole_number_is_a_float_where_the_key_is_one(config_file):
 
 
 def test_the_recipe_of_the_model_that_ships_is_its_config():
-    """But for where weights come from and go to, and the device, which a run writes as it found it."""
+    """But for where weights come from and go to."""
     recipe, shipped = (
         load_config(path) for path in (CONFIGS / "zoo" / "lite_plain.yaml", config_file_of("nucleus://lite"))
     )

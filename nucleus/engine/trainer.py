@@ -183,7 +183,8 @@ class NucleusTrainer(DefaultTrainer):
         given = [name for name, plain in WITHOUT_EFFECT.items() if cfg.TEST[name] != plain]
         if given and not issubclass(META_ARCH_REGISTRY.get(cfg.MODEL.META_ARCHITECTURE), NucleusRCNN):
             raise InputError("MODEL.META_ARCHITECTURE", expected=f"NucleusRCNN with TEST.{given[0]}",
-                             found=cfg.MODEL.META_ARCHITECTURE)  # fmt: skip
+                             found=cfg.MODEL.META_ARCHITECTURE,
+                             remedy=f"Set it, or TEST.{given[0]} {WITHOUT_EFFECT[given[0]]}.")  # fmt: skip
         layout = torch.channels_last if cfg.MODEL.CHANNELS_LAST else torch.contiguous_format
         return build_model(cfg).to(memory_format=layout)
 

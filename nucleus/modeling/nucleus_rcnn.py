@@ -64,7 +64,8 @@ class NucleusRCNN(GeneralizedRCNN):
         heads = ROI_HEADS_REGISTRY.get(cfg.MODEL.ROI_HEADS.NAME)
         if cfg.TEST.BOX_VOTING and not issubclass(heads, BatchedROIHeads):
             raise InputError("MODEL.ROI_HEADS.NAME", expected="BatchedROIHeads with TEST.BOX_VOTING",
-                             found=cfg.MODEL.ROI_HEADS.NAME)  # fmt: skip
+                             found=cfg.MODEL.ROI_HEADS.NAME,
+                             remedy="Set TEST.BOX_VOTING 0, or these heads.")  # fmt: skip
         if cfg.TEST.MASK_STABILITY and not cfg.MODEL.MASK_ON:
             raise InputError("TEST.MASK_STABILITY", expected="False without masks", found="True",
                              remedy="Set MODEL.MASK_ON True.")  # fmt: skip
