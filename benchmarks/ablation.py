@@ -49,6 +49,16 @@ VARIANTS: dict[str, dict[str, Any]] = {
                    "MODEL.ROI_BOX_HEAD.FC_DIM": 512},
     "larger": {"INPUT.UPSCALE_SHORT_EDGE": 512},
     "native": {"INPUT.UPSCALE_SHORT_EDGE": 0},
+    "dice_loss": {"MODEL.ROI_MASK_HEAD.DICE_WEIGHT": 1.0},
+    "edge_loss": {"MODEL.ROI_MASK_HEAD.EDGE_WEIGHT": 3.0},
+    "copy_paste": {"INPUT.COPY_PASTE": 0.5},
+    "finer_masks": {"MODEL.ROI_MASK_HEAD.POOLER_RESOLUTION": 20},
+    "coarser_masks": {"MODEL.ROI_MASK_HEAD.POOLER_RESOLUTION": 10},
+    "three_ratios": {"MODEL.ANCHOR_GENERATOR.ASPECT_RATIOS": "[[0.5, 1.0, 2.0]]"},
+    "one_ratio": {"MODEL.ANCHOR_GENERATOR.ASPECT_RATIOS": "[[1.0]]"},
+    "fitted_anchors": {"MODEL.ANCHOR_GENERATOR.SIZES": "[[12], [24], [36], [57], [79]]"},
+    "double_rate": {"SOLVER.BASE_LR": 0.0012},
+    "half_rate": {"SOLVER.BASE_LR": 0.0003},
 }  # fmt: skip
 SCORES = ("DSB score", "object F1@0.70", "pixel Dice")
 
