@@ -1,7 +1,7 @@
 """Copy-paste augmentation (Ghiasi et al. 2021, "Simple Copy-Paste"): nuclei of one view of an image on another.
 
-Both views are of the same image, so that stain, focus and background agree, and pasted nuclei touch and cover those that
-are there as crowded nuclei do.
+Both views are of the same image, so that stain, focus and background agree, and pasted nuclei touch and cover those
+that are there, as crowded nuclei do.
 """
 
 from __future__ import annotations
