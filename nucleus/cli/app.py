@@ -48,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
         from nucleus.inference.predictor import load_model
 
         model = load_model(args.model, weights=args.weights, config_file=args.config_file, device=args.device,
-                           views=args.views, expand=args.expand)  # fmt: skip
+                           views=args.views, expand=args.expand, scale=args.scale)  # fmt: skip
         serve(model, limits, listener, args.host, ready=_say)
     return 0
 

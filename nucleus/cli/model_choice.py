@@ -8,7 +8,7 @@ from nucleus.zoo.manifest import DEFAULT
 
 
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add --model, --weights and --config-file, which `nucleus.zoo.files.choose_files` takes, --views and --expand."""
+    """Add --model, --weights and --config-file, which `nucleus.zoo.files.choose_files` takes, and how it is applied."""
     default = f"{DEFAULT}, unless --weights is given"
     parser.add_argument("--model", metavar="NAME", help=f"one that `nucleus zoo` lists (default: {default})")
     parser.add_argument("--weights", metavar="W", help="own trained model instead: .pth or .safetensors")
@@ -21,4 +21,9 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
         "--expand", type=float, metavar="PIXELS", help="draw each nucleus wider all around, or narrower where "
         "negative, to match where you draw edges: minus the outline offset that `nucleus evaluate` prints (default: "
         "the config's, 0)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--scale", type=float, metavar="FACTOR", help="enlarge every image for the network by this, 0.25 to 8, so that "
+        "nuclei are as wide as those it was trained on: half of those of lite 21 to 36 pixels (default: as in training, "
+        "where images of less than 512 pixels are enlarged to that)",
     )  # fmt: skip

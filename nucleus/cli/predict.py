@@ -94,7 +94,7 @@ def run(args: argparse.Namespace) -> int:
     # On Dask, the workers' device need not be here: this process then only asks the model for its threshold.
     device = args.device if args.engine == "local" else "cpu"
     model = load_model(weights=files.weights, config_file=files.config, device=device, threshold=args.threshold,
-                       views=args.views, expand=args.expand)  # fmt: skip
+                       views=args.views, expand=args.expand, scale=args.scale)  # fmt: skip
     settings = _settings(files, model, reading, args.tile)
     try:
         output = Output(args.output, formats, settings, overwrite=args.overwrite)
@@ -108,7 +108,7 @@ def run(args: argparse.Namespace) -> int:
                 from nucleus.inference.dask_tasks import ModelChoice
 
                 choice = ModelChoice(files, settings["weights"], settings["config"], args.device, model.threshold,
-                                     args.threads or 1, args.views, args.expand)  # fmt: skip
+                                     args.threads or 1, args.views, args.expand, args.scale)  # fmt: skip
                 workers = args.workers or available_cpus()
                 report = predict_files_on_dask(
                     images,
@@ -137,6 +137,7 @@ def _settings(files: ModelFiles, model: Model, reading: Reading, tile: int | Non
         "threshold": model.threshold,
         "views": model.network.views,
         "expand": model.network.expand,
+        "scale": model.scale,
         "tile": tile,
         "channel": reading.channels,
         "page": reading.page,

@@ -41,7 +41,7 @@ class ModelChoice:
         config_sha256: of the whole config, as `nucleus predict` records it.
         device: see `nucleus.inference.predictor.load_model`.
         threshold: lowest score of a nucleus.
-        views, expand: likewise.
+        views, expand, scale: likewise.
         threads: of the CPU, with which a worker computes; on some processors the last digits depend on their number.
     """
 
@@ -53,6 +53,7 @@ class ModelChoice:
     threads: int = 1
     views: int | None = None
     expand: float | None = None
+    scale: float | None = None
 
     def load(self) -> Model:
         """Load it, once it is certain that it is the same one.
@@ -70,7 +71,7 @@ class ModelChoice:
                 raise InputError(path, expected=f"on {platform.node()} the file of the run, SHA-256 {expected}",
                                  found=f"SHA-256 {found}", remedy="Give all workers the same files.")  # fmt: skip
         return load_model(weights=files.weights, config_file=files.config, device=self.device,
-                          threshold=self.threshold, views=self.views, expand=self.expand)  # fmt: skip
+                          threshold=self.threshold, views=self.views, expand=self.expand, scale=self.scale)  # fmt: skip
 
 
 @dataclass(frozen=True)

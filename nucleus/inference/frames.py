@@ -74,7 +74,7 @@ def frame_of(grid: TileGrid, tile: Tile, scale: float) -> Frame:
     Args:
         grid: of the image.
         tile: one of its tiles.
-        scale: factor by which the image is enlarged, 1 or more.
+        scale: factor by which the image is enlarged.
 
     Returns:
         The frame. `read` exceeds the read region of the tile by what the nearest stride and the sampling need.

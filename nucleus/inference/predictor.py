@@ -31,6 +31,7 @@ from nucleus.zoo.files import choose_files
 __all__ = ["Model", "load_model"]
 
 assert nucleus_modeling
+SMALLEST_SCALE, LARGEST_SCALE = 0.25, 8.0  # of an image for the network
 PROBE_SIDE = 64  # pixels of the image on which a folded network is compared with the whole one
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -44,6 +45,8 @@ class Model:
         bgr: the network was trained on BGR in place of RGB.
         threshold: lowest score, in [0, 1], of a detection that becomes a nucleus.
         max_detections: most detections that it gives of one image.
+        scale: factor by which every image is enlarged for the network, or made smaller; None: as in training, by
+            `short_edge`.
     """
 
     def __init__(
@@ -54,12 +57,14 @@ class Model:
         bgr: bool,
         threshold: float,
         max_detections: int,
+        scale: float | None = None,
     ) -> None:
         self.network = network
         self.short_edge = short_edge
         self.bgr = bgr
         self.threshold = threshold
         self.max_detections = max_detections
+        self.scale = scale
 
     @property
     def device(self) -> torch.device:
@@ -67,8 +72,8 @@ class Model:
         return self.network.device
 
     def scale_of(self, height: int, width: int) -> float:
-        """Factor by which an image of H x W pixels is enlarged for the network, as in training; 1 or more."""
-        return base_scale(height, width, self.short_edge)
+        """Factor by which an image of H x W pixels is enlarged for the network: `scale`, else as in training."""
+        return base_scale(height, width, self.short_edge) if self.scale is None else self.scale
 
     def predict(self, image: np.ndarray, *, scale: float | None = None) -> Prediction:
         """Find the nuclei of one image; see `predict_batch`."""
@@ -165,6 +170,7 @@ def load_model(
     precision: str | None = None,
     views: int | None = None,
     expand: float | None = None,
+    scale: float | None = None,
 ) -> Model:
     """Load a trained model for prediction.
 
@@ -183,12 +189,16 @@ def load_model(
             (`nucleus.modeling.views`); None for TEST.VIEWS.
         expand: pixels of the image by which each nucleus is drawn wider all around, or narrower where negative, from
             -20 to 20; None for TEST.EXPAND.
+        scale: factor by which every image is enlarged for the network, or made smaller, from 0.25 to 8; None for
+            INPUT.UPSCALE_SHORT_EDGE, which enlarges small images.
 
     Raises:
         InputError: there is no model of this name, a file is missing or broken, config and weights do not fit, the
-            model gives no masks, there is no such device, or the threshold is not in [0, 1], or views or expand are out
-            of range.
+            model gives no masks, there is no such device, or the threshold is not in [0, 1], or views, expand or scale
+            are out of range.
     """
+    if scale is not None and not SMALLEST_SCALE <= scale <= LARGEST_SCALE:
+        raise InputError("scale", expected=f"a factor from {SMALLEST_SCALE:g} to {LARGEST_SCALE:g}", found=f"{scale:g}")
     files = choose_files(name, weights, config_file)
     path = files.weights
     cfg = _config(path, files.config)
@@ -214,6 +224,7 @@ def load_model(
         bgr=cfg.INPUT.FORMAT == "BGR",
         threshold=_threshold(cfg, path) if threshold is None else _in_range("threshold", threshold),
         max_detections=cfg.TEST.DETECTIONS_PER_IMAGE,
+        scale=scale,
     )
 
 

@@ -8,6 +8,7 @@ Only the tiles under way are in memory, beside the label image, which is on disk
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -67,7 +68,7 @@ def plan(source: ImageSource, model: Model, tile: int | None) -> TileGrid:
         The grid; one tile for an image of up to 1536 x 1536 pixels where nobody gave a size.
 
     Raises:
-        InputError: the tile is smaller than 256 pixels.
+        InputError: the tile is smaller than 256 pixels, of the image or of what the network sees.
     """
     height, width = source.shape[:2]
     if tile is None:
@@ -76,8 +77,13 @@ def plan(source: ImageSource, model: Model, tile: int | None) -> TileGrid:
         raise InputError("tile", expected=f"{SMALLEST_TILE} pixels or more", found=str(tile))
     if max(height, width) <= tile:
         return plan_tiles(height, width, tile=tile, margin=0)
-    step = _aligned(model.scale_of(height, width), tile // 4)
-    margin = min(-(-MARGIN // step), tile // 4 // step) * step
+    scale = model.scale_of(height, width)
+    reduced = min(1.0, scale)
+    if tile * reduced < SMALLEST_TILE:
+        least = math.ceil(SMALLEST_TILE / reduced)
+        raise InputError("tile", expected=f"{least} pixels or more of an image scaled by {scale:g}", found=str(tile))
+    step = _aligned(scale, tile // 4)
+    margin = min(math.ceil(MARGIN / reduced / step), tile // 4 // step) * step
     return plan_tiles(height, width, tile=tile, margin=margin, multiple=step)
 
 

@@ -88,6 +88,10 @@ def test_settings(predict, tmp_path, capfd):
     assert "with other values of expand, views." in capfd.readouterr().err
     assert predict(tmp_path / "a.png", "--threshold", "0.9", "--views", "2", "--expand", "1.5", "--overwrite") == 0
     assert visible(tmp_path / "output") != threshold
+    assert predict(tmp_path / "a.png", "--threshold", "0.9", "--scale", "0.7", output=tmp_path / "smaller") == 0
+    assert visible(tmp_path / "smaller") != threshold
+    assert predict(tmp_path / "a.png", "--scale", "9", "--overwrite") == 2
+    assert "scale: expected a factor from 0.25 to 8, found 9" in capfd.readouterr().err
     assert predict(tmp_path / "a.png", "--expand", "21", "--overwrite") == 2
     assert "TEST.EXPAND: expected from -20 to 20 pixels, found 21" in capfd.readouterr().err
     assert predict(tmp_path / "a.png", output=tmp_path) == 0  # beside the image is fine

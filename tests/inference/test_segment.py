@@ -105,6 +105,18 @@ def test_plan_by_size(segmenter):
         tiles(1000, 1000, 200)
 
 
+def test_plan_of_an_image_that_is_made_smaller(segmenter):
+    """The margin is that of the network's pixels, and a tile is large enough to begin on its strides."""
+    large = open_array(np.broadcast_to(np.uint8(0), (3000, 4000)))
+    for scale, margin in ((0.5, 256), (0.25, 256), (0.4, 160)):
+        segmenter.scale_of = lambda height, width, scale=scale: scale
+        grid = plan(large, segmenter, None)
+        assert grid.margin == margin
+        assert all(tile.read.left * scale % 64 == 0 for tile in grid if tile.read.right < 4000)
+    with pytest.raises(InputError, match=r"tile: expected 640 pixels or more of an image scaled by 0\.4, found 512"):
+        plan(large, segmenter, 512)
+
+
 @pytest.mark.parametrize("short", [1, 100, 300, 353, 359, 360, 383, 384, 2000])
 @pytest.mark.parametrize("tile", [256, 300, 1024])
 def test_tiles_begin_on_the_strides_of_the_network(segmenter, short, tile):
