@@ -74,15 +74,19 @@ def scores_by_width(model: Model, image: np.ndarray, truth: np.ndarray) -> list[
     return [dsb_score(truth, prediction.label_image) for prediction in drawn]
 
 
-def without_own_field(scores: np.ndarray, groups: Sequence[str]) -> np.ndarray:
-    """The score of each image with the width of the best mean over the images of all other fields.
+def without_own_field(scores: np.ndarray, groups: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    """The score of each image with the width of the best mean over the images of all other fields, and that width.
 
     Args:
         scores: (N, W), of images and widths.
         groups: field of view of each image.
+
+    Returns:
+        float (N,) and int (N,), numbers of columns.
     """
     field = np.array(groups)
-    return np.array([row[scores[field != own].mean(axis=0).argmax()] for row, own in zip(scores, field, strict=True)])
+    chosen = np.array([scores[field != own].mean(axis=0).argmax() for own in field])
+    return scores[np.arange(len(scores)), chosen], chosen
 
 
 def main() -> None:
@@ -91,6 +95,7 @@ def main() -> None:
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="lite", metavar="NAME")
+    parser.add_argument("--no-model", action="store_true", help="only where the edges are drawn")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the rows there")
     args = parser.parse_args()
     register_all()
@@ -105,8 +110,8 @@ def main() -> None:
             rows.append({"case": f"{name}: half height outside the outline", "modality": modality,
                          "images": len(values), "quartiles": quartiles})  # fmt: skip
             print(json.dumps(rows[-1]), flush=True)
-    model = nucleus.load_model(args.model)
-    for name in SETS[1:]:
+    model = None if args.no_model else nucleus.load_model(args.model)
+    for name in SETS[1:] if model else ():
         records = DatasetCatalog.get(name)
         scores = []
         for record in tqdm(records, name, disable=None):
@@ -115,8 +120,9 @@ def main() -> None:
         table, modalities = np.array(scores), [record["modality"] for record in records]
         for width, column in zip(WIDTHS, table.T, strict=True):
             rows.append(_row(f"{name}: expanded by {width} px", column, modalities))
-        crossed = without_own_field(table, [record["group"] for record in records])
+        crossed, chosen = without_own_field(table, [record["group"] for record in records])
         rows.append(_row(f"{name}: by what is best on all other fields", crossed, modalities))
+        rows[-1]["widths"] = sorted({WIDTHS[column] for column in chosen})
         for row in rows[-len(WIDTHS) - 1 :]:
             print(json.dumps(row), flush=True)
     if args.json:

@@ -30,5 +30,16 @@ class InputError(ValueError):
         return _rebuild, (self.where, self.expected, self.found, self.remedy)
 
 
+def is_out_of_memory(error: BaseException) -> bool:
+    """Tell whether memory ran out: Python's and torch's errors have no common kind, and OpenCV's says it in words."""
+    words = str(error)
+    return (
+        isinstance(error, MemoryError)
+        or type(error).__name__ == "OutOfMemoryError"
+        or (isinstance(error, RuntimeError) and "allocate memory" in words)
+        or (type(error).__module__ == "cv2" and "Insufficient memory" in words)
+    )
+
+
 def _rebuild(where: str, expected: str, found: str, remedy: str) -> InputError:
     return InputError(where, expected=expected, found=found, remedy=remedy)

@@ -17,6 +17,7 @@ from nucleus.app.limits import Limits
 from nucleus.app.refusals import UPLOADED, RefusalError
 from nucleus.errors import InputError
 from nucleus.formats.image_source import TIFF_MAGIC, ImageSource, open_image
+from nucleus.formats.raster import FORMATS
 from nucleus.formats.stored import Stored
 from nucleus.formats.tiff import open_tiff
 
@@ -137,7 +138,7 @@ def _check_raster_size(path: Path, limits: Limits) -> None:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(path) as image:
+            with Image.open(path, formats=FORMATS) as image:
                 width, height = image.size
     except Image.DecompressionBombError:
         raise _too_large("more than 178 million", limits) from None
@@ -205,7 +206,7 @@ def _of_array(
     stored = Stored(
         pixels,
         "YXS"[: pixels.ndim],
-        is_rgb=pixels.ndim == 3,
+        is_rgb=pixels.ndim == 3 and pixels.shape[2] == 3,
         channel_names=tuple(names),
         pixel_size_um=source.pixel_size_um,
     )

@@ -45,7 +45,7 @@ from nucleus.app.refusals import PREFIX, UPLOADED, RefusalError, sentence_of
 from nucleus.app.result import Result, make_result
 from nucleus.app.shelf import Shelf
 from nucleus.app.upload import GoneError, receive_file
-from nucleus.errors import InputError
+from nucleus.errors import InputError, is_out_of_memory
 
 if TYPE_CHECKING:
     from nucleus.inference.predictor import Model
@@ -195,11 +195,12 @@ class _Upload:
             yield _line(state="failed", status=422, error=sentence_of(error))
         except AbandonedError:
             yield _line(state="failed", status=503, error="The page is being shut down.")
-        except MemoryError:
-            yield _line(state="failed", status=413, error="This image needs more memory than there is.")
-        except Exception:
-            logger.exception("an image could not be worked on")
-            yield _line(state="failed", status=500, error=BROKEN)
+        except Exception as error:
+            if is_out_of_memory(error):
+                yield _line(state="failed", status=413, error="This image needs more memory than there is.")
+            else:
+                logger.exception("an image could not be worked on")
+                yield _line(state="failed", status=500, error=BROKEN)
 
 
 def _line(**state: Any) -> bytes:

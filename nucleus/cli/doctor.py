@@ -58,6 +58,15 @@ MODULES = {
     "packaging": "packaging",
     "setuptools": "pkg_resources",
 }
+# The same of what one format or command needs, and which.
+EXTRAS = {
+    "zarr": ("zarr", "OME-Zarr, and regions of TIFF files too large to decode whole"),
+    "roifile": ("roifile", "ImageJ ROIs"),
+    "starlette": ("starlette", "nucleus app"),
+    "uvicorn": ("uvicorn", "nucleus app"),
+    "distributed": ("distributed", "nucleus predict --engine dask"),
+    "cryptography": ("cryptography", "nucleus predict --engine dask --workers"),
+}
 DATA_SETS = ("bbbc038", "bbbc038_synthetic")
 SPLITS = ("train", "val", "trainval", "test")
 LARGEST_OPENED = 300_000_000  # bytes; a larger COCO file takes minutes and gigabytes to read
@@ -98,6 +107,7 @@ def run(args: argparse.Namespace) -> int:
     for title, section in (
         ("Python", [check_python()]),
         ("Packages", check_packages()),
+        ("Packages of some formats and commands", check_extras()),
         ("Detectron2", [check_detectron2()]),
         ("Devices", check_devices()),
         ("ImageNet weights", [check_weights()]),
@@ -138,6 +148,13 @@ def check_packages() -> Iterator[Finding]:
     bounds = required_bounds()
     for distribution, module in MODULES.items():
         yield check_package(distribution, module, bounds.get(distribution.lower(), ""))
+
+
+def check_extras() -> Iterator[Finding]:
+    """Packages without which only one format or command fails."""
+    for distribution, (module, used_by) in EXTRAS.items():
+        found = check_package(distribution, module)
+        yield Finding(distribution, f"{found.text}; needed by {used_by}" if found.stops else found.text)
 
 
 def required_bounds() -> dict[str, str]:

@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 
 from nucleus.cli.model_choice import add_model_arguments
 from nucleus.cli.third_parties import silence_third_parties
+from nucleus.data.lock import only_writer
 from nucleus.errors import InputError
 from nucleus.inference.exports import DEFAULT, FORMATS, formats_named
 from nucleus.inference.image_files import ImageFile, find_images
@@ -97,8 +98,8 @@ def run(args: argparse.Namespace) -> int:
                        views=args.views, expand=args.expand, scale=args.scale)  # fmt: skip
     settings = _settings(files, model, reading, args.tile)
     try:
-        output = Output(args.output, formats, settings, overwrite=args.overwrite)
-        with _Progress(len(images)) as progress:
+        with only_writer(args.output), _Progress(len(images)) as progress:
+            output = Output(args.output, formats, settings, overwrite=args.overwrite)
             how: dict[str, Any] = {"reading": reading, "tile": args.tile, "batch": args.batch,
                                    "on_image": progress.image, "on_tiles": progress.tiles}  # fmt: skip
             if args.engine == "local":

@@ -60,8 +60,10 @@ def check_data_sets(key: str, names: Sequence[str]) -> None:
         names: of the data sets.
 
     Raises:
-        InputError: one is not registered, or its file is missing.
+        InputError: there is none, one is not registered, or its file is missing.
     """
+    if not names:
+        raise InputError(key, expected="the name of a data set", found="none")
     for name in names:
         if name not in DatasetCatalog.list():
             own = [known for known in DatasetCatalog.list() if MetadataCatalog.get(known).get("json_file")]

@@ -16,6 +16,7 @@ from nucleus.data.decoded import TOLERATED_LOSS, Decoded, decode
 from nucleus.data.image_cache import ImageCache, file_version
 from nucleus.data.mapper import NucleusMapper
 from nucleus.data.stream import AUGMENTATION, Sample, TrainingStream, random_source
+from nucleus.data.worker_signals import outlive_sigterm
 from nucleus.errors import InputError
 
 logger = logging.getLogger(__name__)
@@ -92,6 +93,7 @@ def build_train_loader(cfg: CfgNode) -> DataLoader:
         ),
         num_workers=cfg.DATALOADER.NUM_WORKERS,
         collate_fn=_as_list,
+        worker_init_fn=outlive_sigterm,
         generator=torch.Generator(),  # a loader that starts draws a number; not from the generator that the model uses
     )
 

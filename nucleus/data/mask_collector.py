@@ -53,7 +53,7 @@ class MaskCollector:
         self.shared_pixels = 0
         self._size = (height, width)
         self._repairs = repairs
-        self._owner = np.zeros((height, width), dtype=np.uint16)  # label image of the nuclei so far
+        self._owner = np.zeros((height, width), dtype=np.int32)  # label image of the nuclei so far
         self._names: list[str] = []
         self._known: dict[str, str] = {}  # RLE -> name
 

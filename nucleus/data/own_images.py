@@ -155,7 +155,7 @@ def convert_coco(
     masks: dict[Any, list[tuple[Any, int, Any]]] = defaultdict(list)
     for item in content["annotations"]:
         if category is None or item["category_id"] == names[category]:
-            masks[item["image_id"]].append((item["segmentation"], int(item.get("iscrowd", 0)), item["id"]))
+            masks[item["image_id"]].append((item["segmentation"], int(item.get("iscrowd") or 0), item["id"]))
     jobs = []
     for item in content["images"]:
         path = _inside(images, item["file_name"], coco)

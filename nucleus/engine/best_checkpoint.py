@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import logging
 import math
+from pathlib import Path
 from typing import Any
 
+import torch
 from detectron2.utils import comm
 
 from nucleus.engine.checkpointer import NucleusCheckpointer
 from nucleus.engine.evaluation_hook import EvaluationHook
 
 logger = logging.getLogger(__name__)
+
+BEST = "model_best"
 
 
 class BestCheckpoint(EvaluationHook):
@@ -39,6 +43,19 @@ class BestCheckpoint(EvaluationHook):
         self.iteration = -1
         self.worse_since = 0
 
+    def before_train(self) -> None:
+        """Of a run that goes on, take over the best value that an evaluation after its last checkpoint found.
+
+        model_final.pth is written before the last evaluation. Values of steps that this run will take again are not
+        taken over: it will find them itself.
+        """
+        path = Path(self.checkpointer.save_dir) / f"{BEST}.pth"
+        if self.trainer.start_iter and comm.is_main_process() and path.is_file():
+            content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+            state = content["trainer"]["hooks"][type(self).__qualname__]
+            if state["iteration"] < self.trainer.start_iter and state["value"] > self.value:
+                self.load_state_dict(state)
+
     def act(self) -> None:
         """Compare the score of this evaluation with the best one."""
         storage = self.trainer.storage
@@ -48,7 +65,7 @@ class BestCheckpoint(EvaluationHook):
         if iteration == storage.iter and value > self.value:  # False where the score is undefined
             self.value, self.iteration, self.worse_since = value, min(storage.iter, self.trainer.max_iter - 1), 0
             logger.info("Best %s so far: %.4f", self.score, value)
-            self.checkpointer.save("model_best", last=False, iteration=self.iteration)
+            self.checkpointer.save(BEST, last=False, iteration=self.iteration)
         else:
             self.worse_since += 1
             logger.info("%s: no better than %.4f after iteration %d", self.score, self.value, self.iteration)

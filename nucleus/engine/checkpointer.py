@@ -6,11 +6,10 @@ import logging
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from nucleus.errors import InputError
 from nucleus.formats.atomic import atomic_write
 from nucleus.modeling.checkpoint_reader import CheckpointReader
+from nucleus.modeling.checkpoint_writer import write_checkpoint
 from nucleus.zoo.files import weights_file
 
 logger = logging.getLogger(__name__)
@@ -38,13 +37,7 @@ class NucleusCheckpointer(CheckpointReader):
         state |= {key: held.state_dict() for key, held in self.checkpointables.items()}
         path = Path(self.save_dir) / f"{name}.pth"
         logger.info("Saving %s", path)
-        with atomic_write(path) as temporary, temporary.open("wb") as file:
-            try:
-                torch.save(state | extra, file)
-            except RuntimeError as error:
-                if isinstance(error.__context__, OSError):  # torch hides why the file could not be written
-                    raise error.__context__ from error
-                raise
+        write_checkpoint(state | extra, path)
         if last:
             self.tag_last_checkpoint(path.name)
 

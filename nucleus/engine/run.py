@@ -15,7 +15,7 @@ from detectron2.utils.logger import setup_logger
 
 import nucleus.modeling  # noqa: F401  registers the backbones
 from nucleus.config import load_config
-from nucleus.data.catalog import register_all
+from nucleus.data.catalog import check_data_sets, register_all
 from nucleus.engine.manifest import check_same_data, run_manifest
 from nucleus.engine.outside import outside_errors
 from nucleus.engine.preemption import STOPPED
@@ -59,6 +59,7 @@ def run_process(args: argparse.Namespace) -> dict[str, Any]:
 
 def evaluate(cfg: CfgNode, args: argparse.Namespace) -> dict[str, Any]:
     """Evaluate MODEL.WEIGHTS; returns the scores by data set, in the first process."""
+    check_data_sets("DATASETS.TEST", cfg.DATASETS.TEST)
     model = NucleusTrainer.build_model(cfg)
     load_trained_weights(model, cfg.MODEL.WEIGHTS)
     with run_manifest(cfg) as entry:
@@ -145,3 +146,5 @@ def set_up(cfg: CfgNode, args: argparse.Namespace) -> None:
             temporary.write_bytes(of_training)
     # Detectron2 sets up the loggers of its own packages; without this the score table would not be printed.
     setup_logger(cfg.OUTPUT_DIR, distributed_rank=comm.get_rank(), name="nucleus")
+    if cfg.MODEL.DEVICE == "cpu" and args.num_gpus != 0 and torch.cuda.is_available():
+        logger.warning("There is a GPU, and the config says MODEL.DEVICE cpu: add MODEL.DEVICE cuda to use it")

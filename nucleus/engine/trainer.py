@@ -282,6 +282,11 @@ def _check(cfg: CfgNode) -> None:
         )
     for key in ("TRAIN", "TEST"):
         check_data_sets(f"DATASETS.{key}", cfg.DATASETS[key])
+    if cfg.SOLVER.OPTIMIZER == "AdamW" and cfg.SOLVER.CLIP_GRADIENTS.ENABLED:
+        raise InputError("SOLVER.CLIP_GRADIENTS.ENABLED", expected="False with AdamW", found="True",
+                         remedy="Set SOLVER.CLIP_TOTAL_NORM, which clips for every optimizer.")  # fmt: skip
+    if cfg.SOLVER.OPTIMIZER == "AdamW" and cfg.SOLVER.BIAS_LR_FACTOR != 1:
+        raise InputError("SOLVER.BIAS_LR_FACTOR", expected="1 with AdamW", found=f"{cfg.SOLVER.BIAS_LR_FACTOR:g}")
     if cfg.SOLVER.ACCUMULATE < 1:
         raise InputError("SOLVER.ACCUMULATE", expected="1 or more", found=str(cfg.SOLVER.ACCUMULATE))
 

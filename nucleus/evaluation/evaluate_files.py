@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import functools
+import logging
 from dataclasses import dataclass
 from pathlib import Path
+
+import numpy as np
 
 from nucleus.errors import InputError
 from nucleus.evaluation.groups import read_groups
@@ -13,7 +16,9 @@ from nucleus.evaluation.score_files import MAX_DETECTIONS, FileScores, score_fil
 from nucleus.evaluation.score_pair import read_labels
 from nucleus.evaluation.sources import open_source
 from nucleus.evaluation.write_evaluation import write_evaluation
-from nucleus.formats.image import read_image
+from nucleus.formats.image_source import open_image
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -101,5 +106,15 @@ def evaluate_files(
 def _label_pair(scores: FileScores, position: int) -> LabelPair:
     job = scores.jobs[position]
     truth, prediction = read_labels(job, scores.score_threshold)
-    image = None if job.picture is None else read_image(job.picture)
+    image = None if job.picture is None else _picture(job.picture)
     return LabelPair(truth, prediction, image if image is not None and image.shape[:2] == truth.shape else None)
+
+
+def _picture(path: Path) -> np.ndarray | None:
+    """What is drawn below the outlines, uint8 (H, W) or (H, W, 3); None where the file cannot be read."""
+    try:
+        with open_image(path) as source:
+            return source.read_rgb8(0, 0, *source.shape[:2])
+    except InputError as error:
+        logger.warning("Drawn without its image: %s", error)
+        return None

@@ -15,7 +15,7 @@ from nucleus.evaluation.label_checks import check_stored_labels
 from nucleus.evaluation.source_entries import ALL, Content, Entry, LabelFile
 from nucleus.evaluation.sources import Pair
 from nucleus.evaluation.threshold import RankedNuclei, rank_nuclei
-from nucleus.formats.image import read_image
+from nucleus.formats.image_source import open_image
 from nucleus.masks.overlap import overlap_table
 
 DROPPED = "detections dropped as parts of others"
@@ -90,8 +90,8 @@ def read_pair(job: Job, annotations: bool = False) -> tuple[Content, Content]:
             raise InputError(true.where, expected="a source that knows the size of the image on one side",
                              found="none: neither outlines nor bare run lengths do",
                              remedy="Name the folder of the images with --images.")  # fmt: skip
-        height, width = read_image(job.picture).shape[:2]
-        size = (height, width)
+        with open_image(job.picture) as source:
+            size = source.shape[0], source.shape[1]
     contents: dict[bool, Content] = {}
     for is_truth in sorted((True, False), key=lambda side: not (true if side else predicted).has_size):
         contents[is_truth] = (true if is_truth else predicted).read(size, annotations)

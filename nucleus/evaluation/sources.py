@@ -130,8 +130,8 @@ def match_pairs(truth: Source, predictions: Source, *, allow_missing: bool = Fal
     if unknown:
         raise InputError(predictions.path, expected=f"images of {truth.path} only",
                          found=f"{len(unknown)} of {len(predictions.entries)} that it does not have: {listed(unknown)}",
-                         remedy="Images are matched by name without ending; see --truth-suffix and "
-                                "--pred-suffix.")  # fmt: skip
+                         remedy="Images are matched by name without ending; see the flags that end in "
+                                "-suffix.")  # fmt: skip
     missing = [name for name in truth.entries if name not in matched]
     if missing and not allow_missing:
         raise InputError(predictions.path, expected=f"a prediction for each image of {truth.path}",

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from nucleus.errors import InputError
 from nucleus.evaluation.counts import pool
 from nucleus.evaluation.image_scores import COUNTS, SCORES, ImageScores
 from nucleus.evaluation.nucleus_sizes import SIZES
@@ -55,7 +56,15 @@ class Summary:
 
 
 def by_modality(modalities: Sequence[str]) -> dict[str, list[int]]:
-    """Positions of all images as "overall", then of those of each modality, the modalities by name."""
+    """Positions of all images as "overall", then of those of each modality, the modalities by name.
+
+    Raises:
+        InputError: a modality is called "overall".
+    """
+    if OVERALL in modalities:
+        raise InputError(
+            "modality", expected=f"another name than {OVERALL}, which stands for all images", found=OVERALL
+        )
     groups = {OVERALL: list(range(len(modalities)))}
     for position, modality in sorted(enumerate(modalities), key=lambda item: item[1]):
         groups.setdefault(modality, []).append(position)

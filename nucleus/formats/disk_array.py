@@ -6,6 +6,8 @@ it elsewhere. Here the file is mapped anew after every 64 MiB; views of the earl
 
 from __future__ import annotations
 
+import math
+import os
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,11 +24,12 @@ class DiskArray:
         path: the file.
         dtype: of its values.
         shape: of the array, C order.
-        mode: "w+" makes the file (all zeros, sparse), "r+" reads and writes it, "r" reads it.
+        mode: "w+" makes the file, all zeros, "r+" reads and writes it, "r" reads it.
         offset: bytes in the file before the array.
 
     Raises:
-        OSError: the file cannot be made or opened.
+        OSError: the file cannot be made or opened, or there is no room for it: all of it is claimed at once, since a
+            disk that is full later on would kill the process (SIGBUS).
     """
 
     def __init__(
@@ -42,6 +45,10 @@ class DiskArray:
         self.shape = shape
         self.ndim = len(shape)
         self._offset = offset
+        if mode == "w+":
+            with path.open("wb") as file:
+                os.posix_fallocate(file.fileno(), 0, offset + self.dtype.itemsize * math.prod(shape))
+            mode = "r+"
         self._pixels = np.memmap(path, self.dtype, mode, offset, shape)
         self._mode: Literal["r", "r+"] = "r" if mode == "r" else "r+"
         self._touched = 0

@@ -93,8 +93,9 @@ def read_geojson(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Draw the outlines of a file into a label image.
 
-    A pixel belongs to an outline if its centre lies inside. Where outlines overlap, the earlier one keeps the pixel;
-    what lies outside the image is cut off. The nucleus of a QuPath cell is its nucleus, not the cell.
+    A pixel belongs to an outline if its centre lies inside. Where outlines overlap, the one with the higher score has
+    the pixel, of equal ones or without scores the earlier; what lies outside the image is cut off. The nucleus of a
+    QuPath cell is its nucleus, not the cell.
 
     Args:
         path: a FeatureCollection, a list of features, one feature or one geometry, with Polygons, MultiPolygons and
@@ -116,11 +117,13 @@ def read_geojson(
     path = Path(path)
     features = _chosen(path, _features(path, _load(path)), object_type)
     outlines = [_outline(path, number, feature, height, width) for number, feature in features]
+    scores = np.array([_score(feature) for _, feature in features], dtype=np.float64)
+    order = np.argsort(-np.nan_to_num(scores, nan=np.inf), kind="stable")  # what has no score comes first
     try:
-        labels = label_image_from_outlines(outlines, height, width)
+        drawn = label_image_from_outlines([outlines[number] for number in order], height, width)
     except ValueError as error:
         raise InputError(path, expected="outlines of single nuclei", found=str(error)) from error
-    return labels, np.array([_score(feature) for _, feature in features], dtype=np.float64)
+    return np.append(0, order + 1).astype(np.int32)[drawn], scores
 
 
 def _load(path: Path) -> Any:

@@ -8,9 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import torch
-
-from nucleus.errors import InputError
+from nucleus.errors import InputError, is_out_of_memory
 from nucleus.formats.image_source import ImageSource, open_image
 from nucleus.inference.image_files import ImageFile
 from nucleus.inference.output_folder import Done, Output, State
@@ -163,6 +161,8 @@ def in_memory(image: ImageFile) -> Iterator[None]:
     """
     try:
         yield
-    except (MemoryError, torch.cuda.OutOfMemoryError) as error:
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
         raise InputError(image.path, expected="an image that fits the memory", found="too little of it",
                          remedy="Use a smaller --tile or --batch.") from error  # fmt: skip

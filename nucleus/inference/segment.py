@@ -29,6 +29,7 @@ WHOLE = 1536  # pixels; an image with no longer side is not cut, unless a tile s
 TILE = 1024  # pixels, side of a read region
 SMALLEST_TILE = 256  # pixels, with a margin of 64: less surroundings change what the network finds
 MARGIN = 128  # pixels, or a quarter of the tile if that is less: more than a large nucleus
+LONGEST_SEEN = 1 << 14  # pixels, of a tile as the network sees it
 LARGE = 1 << 26  # pixels; the label image of a larger image is a file
 BLANK_BLOCK, BLANK_RANGE = 4, 6  # pixels, grey levels
 LABELS = "labels.raw"
@@ -68,16 +69,21 @@ def plan(source: ImageSource, model: Model, tile: int | None) -> TileGrid:
         The grid; one tile for an image of up to 1536 x 1536 pixels where nobody gave a size.
 
     Raises:
-        InputError: the tile is smaller than 256 pixels, of the image or of what the network sees.
+        InputError: the tile is smaller than 256 pixels, of the image or of what the network sees; or the image is a
+            strip so narrow that, enlarged, memory would not hold it.
     """
     height, width = source.shape[:2]
     if tile is None:
         tile = WHOLE if max(height, width) <= WHOLE else TILE
     if tile < SMALLEST_TILE:
         raise InputError("tile", expected=f"{SMALLEST_TILE} pixels or more", found=str(tile))
+    scale = model.scale_of(height, width)
+    if min(max(height, width), tile) * scale > LONGEST_SEEN:
+        raise InputError(source.name, expected=f"a side of at most {LONGEST_SEEN:,} pixels as the network sees it",
+                         found=f"{width} x {height} pixels, enlarged {scale:.3g} times",
+                         remedy="Set --scale, or a smaller --tile.")  # fmt: skip
     if max(height, width) <= tile:
         return plan_tiles(height, width, tile=tile, margin=0)
-    scale = model.scale_of(height, width)
     reduced = min(1.0, scale)
     if tile * reduced < SMALLEST_TILE:
         least = math.ceil(SMALLEST_TILE / reduced)

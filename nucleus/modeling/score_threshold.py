@@ -16,6 +16,7 @@ import torch
 
 from nucleus.errors import InputError
 from nucleus.formats.atomic import atomic_write
+from nucleus.modeling.checkpoint_writer import write_checkpoint
 
 KEY = "score_threshold"
 DEFAULT = 0.5  # where none is recorded
@@ -79,17 +80,18 @@ def record_score_threshold(path: str | Path, record: Mapping[str, Any]) -> None:
     if path.suffix not in (*CHECKPOINTS, SAFETENSORS):
         raise InputError(path, expected="weights in a .pth or .safetensors file", found=f"a file {path.suffix}")
     read_threshold_record(path)  # so that a broken file gets its message
-    with atomic_write(path) as temporary:
-        if path.suffix == SAFETENSORS:
-            from safetensors.torch import load_file, save_file
+    if path.suffix == SAFETENSORS:
+        from safetensors.torch import load_file, save
 
-            metadata = _metadata(path) | {KEY: json.dumps(dict(record))}
-            save_file(load_file(path), temporary, metadata=metadata)
-        else:
-            content = _load(path)
-            if all(isinstance(value, torch.Tensor) for value in content.values()):  # a bare state dict
-                content = {"model": content}
-            torch.save(content | {KEY: dict(record)}, temporary)
+        metadata = _metadata(path) | {KEY: json.dumps(dict(record))}
+        content = save(load_file(path), metadata=metadata)
+        with atomic_write(path) as temporary:
+            temporary.write_bytes(content)
+        return
+    content = _load(path)
+    if all(isinstance(value, torch.Tensor) for value in content.values()):  # a bare state dict
+        content = {"model": content}
+    write_checkpoint(content | {KEY: dict(record)}, path)
 
 
 def _load(path: str | Path) -> dict[str, Any]:

@@ -36,4 +36,6 @@ def test_half_height_is_the_edge_of_a_blurred_disc(outlines, wider, dark):
 def test_no_image_has_a_say_in_its_own_width(outlines):
     scores = np.array([[0.9, 0.1], [0.9, 0.1], [0.2, 0.4], [0.3, 0.6]])
     # Without field a: columns 0.5 / 1.0, so the second for its images; without b or c the first.
-    assert outlines["without_own_field"](scores, ["a", "a", "b", "c"]).tolist() == [0.1, 0.1, 0.2, 0.3]
+    found, chosen = outlines["without_own_field"](scores, ["a", "a", "b", "c"])
+    assert found.tolist() == [0.1, 0.1, 0.2, 0.3]
+    assert chosen.tolist() == [1, 1, 0, 0]

@@ -205,7 +205,7 @@ def _window(pair: LabelPair, errors: Errors) -> tuple[slice, slice]:
     blocks = (-(-height // BLOCK), -(-width // BLOCK))
     share = cv2.resize(wrong.astype(np.float32), blocks[::-1], interpolation=cv2.INTER_AREA)
     sums = cv2.integral(share, sdepth=cv2.CV_64F)
-    rows, columns = min(tall // BLOCK, blocks[0]), min(wide // BLOCK, blocks[1])
+    rows, columns = min(max(1, tall // BLOCK), blocks[0]), min(max(1, wide // BLOCK), blocks[1])
     inside = sums[rows:, columns:] - sums[:-rows, columns:] - sums[rows:, :-columns] + sums[:-rows, :-columns]
     best = np.argwhere(inside >= inside.max() - 1e-6)
     top, left = best[np.square(best - best.mean(axis=0)).sum(axis=1).argmin()] * BLOCK  # the middle one of equals
