@@ -1,6 +1,11 @@
 import pickle
 
-from nucleus.errors import InputError
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from nucleus.errors import InputError, is_out_of_memory
 
 
 def test_the_message_says_where_what_and_how():
@@ -11,3 +16,17 @@ def test_the_message_says_where_what_and_how():
 def test_it_comes_back_whole_from_a_worker_process():
     error = pickle.loads(pickle.dumps(InputError("a.png", expected="x", found="y", remedy="z")))
     assert (str(error), error.where, error.remedy) == ("a.png: expected x, found y. z", "a.png", "z")
+
+
+def test_every_kind_of_too_little_memory_is_known():
+    with pytest.raises(RuntimeError) as of_torch:
+        torch.empty(1 << 50)
+    with pytest.raises(cv2.error) as of_opencv:
+        cv2.resize(np.zeros((1, 1), np.uint8), (1 << 30, 1 << 20))
+    assert is_out_of_memory(of_torch.value)
+    assert is_out_of_memory(of_opencv.value), of_opencv.value
+    assert is_out_of_memory(MemoryError())
+    assert not is_out_of_memory(RuntimeError("shapes do not match"))
+    with pytest.raises(cv2.error) as other:
+        cv2.resize(np.zeros((0, 0), np.uint8), (1, 1))
+    assert not is_out_of_memory(other.value)

@@ -280,8 +280,6 @@ def _check(cfg: CfgNode) -> None:
         raise InputError(
             "SOLVER.AMP.ENABLED", expected="False", found="True", remedy='Set SOLVER.AUTOCAST "float16" instead.'
         )
-    for key in ("TRAIN", "TEST"):
-        check_data_sets(f"DATASETS.{key}", cfg.DATASETS[key])
     if cfg.SOLVER.OPTIMIZER == "AdamW" and cfg.SOLVER.CLIP_GRADIENTS.ENABLED:
         raise InputError("SOLVER.CLIP_GRADIENTS.ENABLED", expected="False with AdamW", found="True",
                          remedy="Set SOLVER.CLIP_TOTAL_NORM, which clips for every optimizer.")  # fmt: skip
@@ -289,6 +287,8 @@ def _check(cfg: CfgNode) -> None:
         raise InputError("SOLVER.BIAS_LR_FACTOR", expected="1 with AdamW", found=f"{cfg.SOLVER.BIAS_LR_FACTOR:g}")
     if cfg.SOLVER.ACCUMULATE < 1:
         raise InputError("SOLVER.ACCUMULATE", expected="1 or more", found=str(cfg.SOLVER.ACCUMULATE))
+    for key in ("TRAIN", "TEST"):
+        check_data_sets(f"DATASETS.{key}", cfg.DATASETS[key])
 
 
 def _evaluation_folder(cfg: CfgNode, dataset_name: str) -> Path:

@@ -58,6 +58,18 @@ def test_channels_are_asked_about_and_all_are_measured(path):
         read(path, channels=(2,))
 
 
+@pytest.mark.parametrize("count", [2, 4, 5])
+def test_the_last_channel_is_none_of_transparency(path, count):
+    pixels = np.random.default_rng(0).integers(0, 256, (count, 5, 6), dtype=np.uint8)
+    names = [f"stain {number}" for number in range(count)]
+    tifffile.imwrite(
+        path, pixels, ome=True, photometric="minisblack", metadata={"axes": "CYX", "Channel": {"Name": names}}
+    )
+    picture = read(path, channels=(count - 1,))
+    assert np.array_equal(picture.rgb[..., 0], pixels[-1])
+    assert picture.source.every_channel == tuple(names)
+
+
 def test_three_channels_as_colours(path):
     pixels = np.random.default_rng(0).integers(0, 256, (3, 5, 6), dtype=np.uint8)
     tifffile.imwrite(path, pixels, ome=True, photometric="minisblack", metadata={"axes": "CYX"})

@@ -78,6 +78,20 @@ def test_sigterm_saves_and_ends(stopping, train, processes):
     assert starts[1]["outcome"] == "finished"
 
 
+def test_sigterm_to_all_processes_of_a_run_saves_and_ends(stopping):
+    """As schedulers send it: the data workers get it first, and again."""
+
+    def everybody(process):
+        workers = list(descendants(process.pid))
+        assert workers
+        for pid in (*workers, *workers, process.pid):
+            os.kill(pid, signal.SIGTERM)
+
+    code, output, errors = stopping(everybody, "DATALOADER.NUM_WORKERS", 2)
+    assert code == 128 + signal.SIGTERM, errors[-3000:]
+    last_checkpoint(output)
+
+
 def test_one_of_two_processes_is_killed(stopping):
     def kill_one(process):
         ranks = [pid for pid, command in descendants(process.pid).items() if b"spawn_main" in command]

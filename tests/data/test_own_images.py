@@ -137,7 +137,7 @@ def theirs(folders, tmp_path):
         ],
         "annotations": [
             {"id": 9, "image_id": 70, "category_id": 4, "segmentation": [[3, 2, 12, 2, 12, 8, 3, 8]]},
-            {"id": 8, "image_id": 70, "category_id": 2, "segmentation": encode_coco(LABELS == 2), "iscrowd": 0},
+            {"id": 8, "image_id": 70, "category_id": 2, "segmentation": encode_coco(LABELS == 2), "iscrowd": None},
             {"id": 7, "image_id": 30, "category_id": 4, "iscrowd": 1,
              "segmentation": {"size": [30, 40], "counts": [30, 60, 1110]}},
         ],

@@ -66,6 +66,23 @@ def test_a_resumed_run_knows_the_best_value(tmp_path):
     assert resumed.best.worse_since == 2
 
 
+def test_a_longer_run_knows_the_evaluation_after_the_last_checkpoint(tmp_path):
+    """The last evaluation of a run comes after its last checkpoint; a run that goes on from that has to know it."""
+    first = ScriptedTrainer(tmp_path).steps(0, 2)
+    first.best.value, first.best.iteration = 0.9, 1
+    first.checkpointer.save("model_best", last=False, iteration=1)  # as the evaluation at the end would
+    resumed = ScriptedTrainer(tmp_path)
+    resumed.checkpointer.resume_or_load("")
+    assert resumed.best.value < 0.9  # of before that evaluation
+    resumed.start_iter = 2
+    resumed.steps(2, 4)
+    assert (resumed.best.value, resumed.best.iteration) == (0.9, 1)
+    again = ScriptedTrainer(tmp_path)  # goes on from before it: it will evaluate that step itself
+    again.start_iter = 1
+    again.steps(1, 2)
+    assert again.best.value == SCORES[1]
+
+
 @pytest.mark.parametrize(("patience", "steps"), [(1, 3), (2, 4), (3, 6)])
 def test_training_stops_when_patience_runs_out(tmp_path, patience, steps):
     trainer = ScriptedTrainer(tmp_path, patience).steps(0, 6)

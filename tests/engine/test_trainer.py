@@ -108,7 +108,8 @@ def test_settings_that_would_be_left_out_in_silence_are_refused(cfg):
     cfg.SOLVER.LR_SCHEDULER_NAME = "Cosine"
     with pytest.raises(InputError, match="WarmupCosineLR"):
         learning_rates(cfg, 1)
-    for key in ("TEST.PRECISE_BN.ENABLED", "SOLVER.AMP.ENABLED"):
+    cfg.SOLVER.OPTIMIZER = "AdamW"
+    for key in ("TEST.PRECISE_BN.ENABLED", "SOLVER.AMP.ENABLED", "SOLVER.CLIP_GRADIENTS.ENABLED"):
         other = cfg.clone()
         other.merge_from_list([key, True])
         with pytest.raises(InputError, match=key):

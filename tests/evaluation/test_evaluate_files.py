@@ -5,6 +5,7 @@ import json
 
 import numpy as np
 import pytest
+import tifffile
 import torch
 from detectron2.data import MetadataCatalog
 from detectron2.structures import Boxes, Instances
@@ -87,3 +88,18 @@ def test_one_image_has_no_interval(tmp_path):
     content = json.loads((tmp_path / "output" / "scores.json").read_text())
     assert content["scores"]["overall"]["intervals"] == {"image_mean": {}, "pooled": {}}
     assert (tmp_path / "output" / "report.html").is_file()
+
+
+def test_images_of_floating_point_are_drawn_and_give_their_size(tmp_path):
+    """Outlines on both sides know no size; what `nucleus predict` reads, the report shows."""
+    square = {"type": "Polygon", "coordinates": [[[2, 2], [12, 2], [12, 12], [2, 12]]]}
+    for side in ("truth", "found"):
+        (tmp_path / side).mkdir()
+        (tmp_path / side / "a.geojson").write_text(json.dumps(square))
+    (tmp_path / "images").mkdir()
+    tifffile.imwrite(tmp_path / "images" / "a.tif", np.linspace(0, 1, 600, dtype=np.float32).reshape(20, 30))
+    how = {"pictures": tmp_path / "images"}
+    evaluate_files(tmp_path / "truth", tmp_path / "found", tmp_path / "output", **how)
+    content = json.loads((tmp_path / "output" / "scores.json").read_text())
+    assert content["scores"]["overall"]["counts"]["image pixels"] == 600
+    assert "data:image/jpeg" in (tmp_path / "output" / "report.html").read_text()

@@ -5,6 +5,7 @@ import random
 import numpy as np
 import pytest
 
+from nucleus.errors import InputError
 from nucleus.evaluation.image_scores import SCORES, score_image
 from nucleus.evaluation.summary import ScoredImage, by_modality, summarize
 
@@ -17,6 +18,11 @@ def test_by_modality():
     groups = by_modality(["b", "a", "b"])
     assert groups == {"overall": [0, 1, 2], "a": [1], "b": [0, 2]}
     assert list(groups) == ["overall", "a", "b"]
+
+
+def test_no_kind_of_image_is_called_as_all_of_them():
+    with pytest.raises(InputError, match="expected another name than overall"):
+        by_modality(["a", "overall"])
 
 
 def test_by_hand():

@@ -38,7 +38,7 @@ class Disk:
 
     def unmount(self) -> None:
         """Remove it."""
-        subprocess.run(["umount", str(self.folder)], check=True)
+        subprocess.run(["umount", "--lazy", str(self.folder)], check=True)  # a traceback may hold a mapped file
 
 
 @pytest.fixture

@@ -8,8 +8,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 from kill_often import Case, make_case
+from safetensors.torch import save_file
+
+from nucleus.formats.disk_array import DiskArray
+from nucleus.modeling.score_threshold import record_score_threshold
 
 # Size in KiB at which the disk is full in the middle of the output.
 SIZES = {"prepare": 300, "predict": 60, "evaluate": 200, "train": 4_000}
@@ -38,6 +44,25 @@ def run(name: str, case: Case) -> subprocess.CompletedProcess[str]:
     environment = os.environ | case.environment | {"OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "nucleus", name, *case.arguments]
     return subprocess.run(command, env=environment, capture_output=True, text=True)
+
+
+def test_a_file_of_a_large_image_claims_its_room_at_once(disk):
+    """Later, a full disk would kill the process."""
+    disk.change("size=1m")
+    with pytest.raises(OSError, match="No space left on device"):
+        DiskArray(disk.folder / "labels.raw", np.int32, (1000, 1000), "w+")
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+def test_a_threshold_is_not_recorded_on_a_full_disk(disk, suffix):
+    weights = disk.folder / f"model{suffix}"
+    tensors = {"weight": torch.zeros(200_000)}
+    torch.save({"model": tensors}, weights) if suffix == ".pth" else save_file(tensors, weights)
+    before = weights.read_bytes()
+    disk.change("size=1m")
+    with pytest.raises(OSError, match="No space left on device"):
+        record_score_threshold(weights, {"value": 0.7})
+    assert weights.read_bytes() == before
 
 
 @pytest.mark.parametrize("case", SIZES, indirect=True)

@@ -156,6 +156,14 @@ def test_the_earlier_outline_keeps_the_pixel_and_the_rest_is_cut_off(tmp_path):
     assert np.array_equal(scores, [np.nan, 0.5, np.nan], equal_nan=True)
 
 
+def test_the_outline_with_the_higher_score_has_the_pixel(tmp_path):
+    wide = feature(coordinates=[[[0, 0], [4, 0], [4, 2], [0, 2]]], score=0.2)
+    other = feature(coordinates=[[[2, 0], [6, 0], [6, 2], [2, 2]]], score=0.9)
+    labels, scores = read_geojson(save(tmp_path / "a.json", [wide, other]), 5, 6)
+    assert labels[0].tolist() == [1, 1, 2, 2, 2, 2]
+    assert scores.tolist() == [0.2, 0.9]
+
+
 def test_objects_of_one_type_are_read_when_a_file_has_several(tmp_path):
     region = feature(coordinates=[[[0, 0], [6, 0], [6, 5], [0, 5]]], objectType="annotation")
     path = save(tmp_path / "a.json", [region, feature(objectType="detection")])

@@ -105,6 +105,15 @@ def test_plan_by_size(segmenter):
         tiles(1000, 1000, 200)
 
 
+def test_a_strip_that_memory_would_not_hold_is_refused(segmenter):
+    segmenter.scale_of = lambda height, width: 512 / min(height, width)
+    assert len(plan(open_array(np.zeros((20, 20), np.uint8)), segmenter, None)) == 1
+    for height, width in ((1, 1500), (3, 3000)):
+        with pytest.raises(InputError, match=r"a side of at most 65,536 pixels as the network sees it, found"):
+            plan(open_array(np.zeros((height, width), np.uint8)), segmenter, None)
+    assert len(plan(open_array(np.zeros((3, 3000), np.uint8)), segmenter, 256)) > 10
+
+
 def test_plan_of_an_image_that_is_made_smaller(segmenter):
     """The margin is that of the network's pixels, and a tile is large enough to begin on its strides."""
     large = open_array(np.broadcast_to(np.uint8(0), (3000, 4000)))
@@ -117,7 +126,7 @@ def test_plan_of_an_image_that_is_made_smaller(segmenter):
         plan(large, segmenter, 512)
 
 
-@pytest.mark.parametrize("short", [1, 100, 300, 353, 359, 360, 383, 384, 2000])
+@pytest.mark.parametrize("short", [8, 100, 300, 353, 359, 360, 383, 384, 2000])
 @pytest.mark.parametrize("tile", [256, 300, 1024])
 def test_tiles_begin_on_the_strides_of_the_network(segmenter, short, tile):
     """At any factor by which a narrow image is enlarged; to a fraction of a stride at the odd ones."""

@@ -54,6 +54,15 @@ def test_of_a_large_image_the_part_with_the_errors_is_shown(case: Any) -> None:
     assert (shown.max(axis=2) > 80).any()  # black but for the missed nucleus
 
 
+@pytest.mark.parametrize("shape", [(12, 2 * WINDOW), (2 * WINDOW, 12)])
+def test_of_a_strip_the_part_with_the_errors_is_shown(case: Any, shape: tuple[int, int]) -> None:
+    truth = np.zeros(shape, np.uint16)
+    truth[-9:, -9:] = 1
+    example = draw_example("worst", case.images[0], LabelPair(truth, np.zeros_like(truth)))
+    shown = np.asarray(Image.open(io.BytesIO(example.pictures[2].content)))
+    assert (shown.max(axis=2) > 80).any()
+
+
 @pytest.mark.parametrize("limit", [BYTES, 20_000])
 def test_no_picture_is_larger_than_the_limit(limit: int) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (SIDE, SIDE, 3), dtype=np.uint8)
