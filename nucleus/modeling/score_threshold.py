@@ -84,9 +84,9 @@ def record_score_threshold(path: str | Path, record: Mapping[str, Any]) -> None:
         from safetensors.torch import load_file, save
 
         metadata = _metadata(path) | {KEY: json.dumps(dict(record))}
-        content = save(load_file(path), metadata=metadata)
+        whole = save(load_file(path), metadata=metadata)
         with atomic_write(path) as temporary:
-            temporary.write_bytes(content)
+            temporary.write_bytes(whole)
         return
     content = _load(path)
     if all(isinstance(value, torch.Tensor) for value in content.values()):  # a bare state dict
