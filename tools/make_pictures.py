@@ -27,6 +27,10 @@ from typing import Any
 
 from PIL import Image
 
+from nucleus.visualization.panel import save_panels
+from nucleus.zoo.card import image_panels, worst_to_best
+from nucleus.zoo.manifest import find_model
+
 ROOT = Path(__file__).resolve().parents[1]
 WIDTH, HEIGHT = 1280, 900  # of a page
 SAFE = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
@@ -80,6 +84,21 @@ def page(browser: Any, address: str, place: Path, show: Callable[[Any], None]) -
     one.close()
 
 
+def typical_images(evaluation: Path, place: Path) -> None:
+    """Draw truth, prediction and errors of the image with the median DSB score of each modality."""
+    scores = evaluation / "scores.json"
+    by_modality: dict[str, list[dict[str, str]]] = {}
+    for row in worst_to_best(evaluation / "images.csv"):
+        by_modality.setdefault(row["modality"], []).append(row)
+    rows = [rows[(len(rows) - 1) // 2] for rows in sorted(by_modality.values(), key=len, reverse=True)]
+    data = Path(os.environ["DETECTRON2_DATASETS"]) / "bbbc038"
+    truth = data / "annotations" / "bbbc038_test.json"
+    with tempfile.NamedTemporaryFile(suffix=".png") as file:
+        save_panels(file.name, image_panels(rows, find_model("lite"), scores, truth, data))
+        with Image.open(file.name) as picture:
+            save(picture, place, WIDTH)
+
+
 def show_nuclei(one: Any) -> None:
     """On the page of nuclei: an example, with a nucleus chosen."""
     one.click("#example-list li:nth-child(4) button")
@@ -99,8 +118,7 @@ def main() -> None:
 
     args.output.mkdir(parents=True, exist_ok=True)
     os.environ.setdefault("DETECTRON2_DATASETS", "datasets")
-    with Image.open(args.evaluation / "panels.png") as picture:
-        save(picture, args.output / "test_panels.jpg", 1400)
+    typical_images(args.evaluation, args.output / "test_panels.jpg")
     with tempfile.TemporaryDirectory() as folder:
         run("browse", "--dataset", "bbbc038_test", "--output", folder, "--images", 4)
         run("browse", "--dataset", "bbbc038_train", "--output", folder, "--augmented", "--config-file", CONFIG)

@@ -63,8 +63,8 @@ def write_card(
     save_picture(pictures["curve"], learning_curve(losses, scores))
     failures: list[dict[str, str]] = []
     if truth is not None and images is not None:
-        failures = worst_images(test_scores.with_name("images.csv"))
-        panels = failure_panels(failures, model, test_scores, truth, images)
+        failures = worst_to_best(test_scores.with_name("images.csv"))[:FAILURES]
+        panels = image_panels(failures, model, test_scores, truth, images)
         save_panels(pictures["failures"], [cv2.resize(one, None, fx=SHRUNK, fy=SHRUNK, interpolation=cv2.INTER_AREA)
                                            for one in panels])  # fmt: skip
     else:
@@ -79,21 +79,20 @@ def write_card(
     return [path, *pictures.values()]
 
 
-def worst_images(path: Path) -> list[dict[str, str]]:
-    """The rows of images.csv with the lowest DSB scores, worst first.
+def worst_to_best(path: Path) -> list[dict[str, str]]:
+    """The rows of images.csv by DSB score, worst first.
 
     Raises:
         InputError: the file is missing or broken.
     """
     try:
         with path.open(newline="", encoding="utf-8") as file:
-            rows = sorted(csv.DictReader(file), key=lambda row: float(row["DSB score"]))
+            return sorted(csv.DictReader(file), key=lambda row: float(row["DSB score"]))
     except (OSError, KeyError, TypeError, ValueError) as error:
         raise InputError(path, expected="the scores of each image", found=str(error)[:160]) from error
-    return rows[:FAILURES]
 
 
-def failure_panels(
+def image_panels(
     rows: Sequence[Mapping[str, str]], model: ZooModel, test_scores: Path, truth: Path, images: Path
 ) -> list[np.ndarray]:
     """Draw truth, prediction and errors of some images, from the detections that the evaluation wrote.
