@@ -54,7 +54,6 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "copy_paste": {"INPUT.COPY_PASTE": 0.5},
     "finer_masks": {"MODEL.ROI_MASK_HEAD.POOLER_RESOLUTION": 20},
     "coarser_masks": {"MODEL.ROI_MASK_HEAD.POOLER_RESOLUTION": 10},
-    "three_ratios": {"MODEL.ANCHOR_GENERATOR.ASPECT_RATIOS": "[[0.5, 1.0, 2.0]]"},
     "one_ratio": {"MODEL.ANCHOR_GENERATOR.ASPECT_RATIOS": "[[1.0]]"},
     "fitted_anchors": {"MODEL.ANCHOR_GENERATOR.SIZES": "[[12], [24], [36], [57], [79]]"},
     "double_rate": {"SOLVER.BASE_LR": 0.0012},
