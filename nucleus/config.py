@@ -43,18 +43,12 @@ def add_nucleus_config(cfg: CfgNode) -> None:
     # a CPU: the same numbers up to rounding. For timm's backbones and "build_folded_resnet_fpn_backbone".
     cfg.MODEL.FAST_CONVOLUTIONS = False
 
-    # Terms of the mask loss beside cross entropy (nucleus/modeling/mask_loss.py).
-    cfg.MODEL.ROI_MASK_HEAD.DICE_WEIGHT = 0.0
-    cfg.MODEL.ROI_MASK_HEAD.EDGE_WEIGHT = 0.0
-
     # Size at which the network sees an image. The shorter side is enlarged to this many pixels, for training and
     # test alike; an image that is larger keeps its size. 0 switches it off.
     cfg.INPUT.UPSCALE_SHORT_EDGE = 512
     cfg.INPUT.CROP_SIZE = 512  # pixels, side of the square training crop, after scaling
     cfg.INPUT.SCALE_RANGE = (0.7, 1.5)  # random factor on top of UPSCALE_SHORT_EDGE, log-uniform
     cfg.INPUT.FLIP_AND_TURN = True  # one of the eight symmetries of the square
-    # Probability that nuclei of another view of the image are pasted on a crop (nucleus/data/copy_paste.py).
-    cfg.INPUT.COPY_PASTE = 0.0
     cfg.INPUT.MIN_NUCLEUS_AREA = 10  # pixels after scaling; smaller remnants at crop borders are no targets
 
     # Photometric augmentation: the probability of each, in [0, 1]. Its strength stands in nucleus/data/photometric.py.

@@ -11,7 +11,6 @@ from detectron2.config import CfgNode, configurable
 from detectron2.structures import BitMasks, Boxes, Instances
 from scipy import ndimage
 
-from nucleus.data.copy_paste import paste
 from nucleus.data.decoded import Decoded, decode, decode_image
 from nucleus.data.geometry import enlarge, random_view
 from nucleus.data.label_masks import LabelMasks
@@ -39,8 +38,6 @@ class NucleusMapper:
         bgr: give channels in BGR order (Detectron2's Caffe weights) in place of RGB.
         mask_format: "label", LabelMasks, or "bitmask", Detectron2's BitMasks. Masks that need more than one label image
             (see `nucleus.data.decoded`) are BitMasks either way.
-        copy_paste: probability that nuclei of another view of the image are pasted on the crop; images with more than
-            one label image are left as they are.
     """
 
     @configurable
@@ -56,7 +53,6 @@ class NucleusMapper:
         photometric: dict[str, float],
         bgr: bool,
         mask_format: str = "label",
-        copy_paste: float = 0.0,
     ) -> None:
         if mask_format not in MASK_FORMATS:
             raise InputError("INPUT.MASK_FORMAT", expected=" or ".join(MASK_FORMATS), found=mask_format)
@@ -69,7 +65,6 @@ class NucleusMapper:
         self.photometric = photometric
         self.bgr = bgr
         self.mask_format = mask_format
-        self.copy_paste = copy_paste
 
     @classmethod
     def from_config(cls, cfg: CfgNode, is_train: bool = True) -> dict[str, Any]:
@@ -84,7 +79,6 @@ class NucleusMapper:
             "photometric": {name: cfg.INPUT.PHOTOMETRIC[name] for name in AUGMENTATIONS},
             "bgr": cfg.INPUT.FORMAT == "BGR",
             "mask_format": cfg.INPUT.MASK_FORMAT,
-            "copy_paste": cfg.INPUT.COPY_PASTE,
         }
 
     def __call__(self, record: dict[str, Any], rng: np.random.Generator | None = None) -> dict[str, Any]:
@@ -127,14 +121,6 @@ class NucleusMapper:
         return sample
 
     def _augment(self, decoded: Decoded, rng: np.random.Generator) -> tuple[np.ndarray, list[np.ndarray]]:
-        image, layers = self._random_view(decoded, rng)
-        if len(layers) == 1 and self.copy_paste and rng.random() < self.copy_paste:
-            other, (other_labels,) = self._random_view(decoded, rng)
-            image, labels = paste(image, layers[0], other, other_labels, rng)
-            layers = [labels]
-        return augment_photometrically(image, self.photometric, rng), layers
-
-    def _random_view(self, decoded: Decoded, rng: np.random.Generator) -> tuple[np.ndarray, list[np.ndarray]]:
         view = random_view(
             *decoded.image.shape[:2],
             short_edge=self.short_edge,
@@ -143,7 +129,8 @@ class NucleusMapper:
             flip_and_turn=self.flip_and_turn,
             rng=rng,
         )
-        return view.apply(decoded.image), [view.apply(layer, nearest=True) for layer in decoded.layers]
+        crop = augment_photometrically(view.apply(decoded.image), self.photometric, rng)
+        return crop, [view.apply(layer, nearest=True) for layer in decoded.layers]
 
 
 def instances_from_label_image(labels: np.ndarray, min_area: int = 1, mask_format: str = "label") -> Instances:

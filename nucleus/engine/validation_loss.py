@@ -103,7 +103,7 @@ def build_validation_loss(cfg: CfgNode, model: nn.Module) -> ValidationLoss:
     records = get_detection_dataset_dicts(cfg.DATASETS.TEST[0], filter_empty=False)
     chosen = np.linspace(0, len(records) - 1, min(cfg.TEST.LOSS_IMAGES, len(records))).round().astype(int)
     settings = NucleusMapper.from_config(cfg, is_train=True)
-    settings |= {"scale_range": (1.0, 1.0), "flip_and_turn": False, "photometric": {}, "copy_paste": 0.0}
+    settings |= {"scale_range": (1.0, 1.0), "flip_and_turn": False, "photometric": {}}
     autocast = autocast_dtype(cfg.SOLVER.AUTOCAST, cfg.MODEL.DEVICE)
     records = [records[i] for i in chosen]
     return ValidationLoss(cfg.TEST.EVAL_PERIOD, model, records, NucleusMapper(**settings), cfg.SEED, autocast)

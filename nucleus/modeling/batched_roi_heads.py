@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -24,7 +23,6 @@ from nucleus.modeling.anchor_matching import labels_of_iou, paired_iou
 from nucleus.modeling.batched_rpn import smooth_l1
 from nucleus.modeling.box_coding import encode
 from nucleus.modeling.box_voting import vote
-from nucleus.modeling.mask_loss import mask_loss
 from nucleus.modeling.sampling import draw
 from nucleus.modeling.sparse_roi_align import SparseROIPooler
 from nucleus.modeling.step_log import log_scalars
@@ -70,17 +68,13 @@ class BatchedROIHeads(StandardROIHeads):
 
     Args:
         box_voting: IoU from which regions vote on a box at test time (`nucleus.modeling.box_voting`); 0 for no votes.
-        mask_terms: arguments "dice" and "edge" of `nucleus.modeling.mask_loss.mask_loss`.
         settings: of StandardROIHeads.
     """
 
     @configurable
-    def __init__(
-        self, *, box_voting: float = 0.0, mask_terms: Mapping[str, float] = MappingProxyType({}), **settings: Any
-    ) -> None:
+    def __init__(self, *, box_voting: float = 0.0, **settings: Any) -> None:
         super().__init__(**settings)
         self.box_voting = box_voting
-        self.mask_terms = mask_terms
 
     @classmethod
     def from_config(cls, cfg: CfgNode, input_shape: dict[str, ShapeSpec]) -> dict[str, Any]:
@@ -108,8 +102,7 @@ class BatchedROIHeads(StandardROIHeads):
         if not isinstance(settings.get("mask_head"), BaseMaskRCNNHead | None):
             raise InputError("MODEL.ROI_MASK_HEAD.NAME", expected="a head like MaskRCNNConvUpsampleHead",
                              found=cfg.MODEL.ROI_MASK_HEAD.NAME, remedy=STOCK_HEADS)  # fmt: skip
-        terms = {"dice": cfg.MODEL.ROI_MASK_HEAD.DICE_WEIGHT, "edge": cfg.MODEL.ROI_MASK_HEAD.EDGE_WEIGHT}
-        return settings | {"box_voting": cfg.TEST.BOX_VOTING, "mask_terms": terms}
+        return settings | {"box_voting": cfg.TEST.BOX_VOTING}
 
     def forward(
         self,
@@ -256,7 +249,8 @@ class BatchedROIHeads(StandardROIHeads):
         wanted = crop_and_resize(masks, [boxes[i] for i in present], logits.shape[-1]).to(logits.device)
         logits = logits[:, 0] if logits.shape[1] == 1 else logits[torch.arange(len(logits)).to(classes), classes]
         _log_masks(logits.detach(), wanted)
-        return {"loss_mask": mask_loss(logits, wanted, **self.mask_terms) * self.mask_head.loss_weight}
+        loss = F.binary_cross_entropy_with_logits(logits.float(), wanted.float(), reduction="mean")
+        return {"loss_mask": loss * self.mask_head.loss_weight}
 
 
 STOCK_HEADS = 'Set MODEL.ROI_HEADS.NAME "StandardROIHeads".'
