@@ -116,6 +116,7 @@ def test_a_preempted_job_goes_on(slurm, tmp_path, pytestconfig):
 
     state = ["squeue", "--noheader", "--format=%T", f"--jobs={number}"]
     wait_for(lambda: b"PENDING" in subprocess.run(state, env=env, capture_output=True).stdout, 60, log)
+    time.sleep(2)  # what starts in the second in which it was stopped, slurmd takes for what was stopped
     at_once = ["scontrol", "update", f"JobId={number}", "StartTime=now"]  # SLURM would wait for two minutes
     subprocess.run(at_once, env=env, check=True)
     wait_for(lambda: "finished" in (output / "run.json").read_text(), 180, log)
