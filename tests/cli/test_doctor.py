@@ -37,6 +37,15 @@ def test_every_requirement_is_checked() -> None:
     assert [re.split(r"[<>=]", text)[0] for text in required] == list(doctor.MODULES)
 
 
+def test_packages_of_one_format_are_named_and_stop_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    extras = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    wanted = {re.match(r"[\w-]+", text)[0] for name, texts in extras.items() if name != "dev" for text in texts}
+    assert set(doctor.EXTRAS) == wanted
+    monkeypatch.setattr(doctor, "EXTRAS", {"not_there": "nucleus app"})
+    (finding,) = doctor.check_extras()
+    assert (finding.text, finding.stops, finding.remedy) == ("not installed; needed by nucleus app", False, "")
+
+
 def test_ready_where_everything_is_installed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
