@@ -24,6 +24,6 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument(
         "--scale", type=float, metavar="FACTOR", help="enlarge every image for the network by this, 0.25 to 8, so that "
-        "nuclei are as wide as those it was trained on: half of those of lite 21 to 36 pixels (default: as in "
-        "training, where images of less than 512 pixels are enlarged to that)",
+        "nuclei are as wide as those it was trained on: for lite from 13 to 104 pixels (default: as in training, where "
+        "images of less than 512 pixels are enlarged to that)",
     )  # fmt: skip
