@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
+
+# How torch says it: of the CPU, of C++ below it, of CUDA, and of CUDA's libraries.
+OUT_OF_MEMORY = ("allocate memory", "bad_alloc", "out of memory", "_STATUS_ALLOC_FAILED")
 
 
 class InputError(ValueError):
@@ -31,12 +35,13 @@ class InputError(ValueError):
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Tell whether memory ran out: Python's and torch's errors have no common kind, and OpenCV's says it in words."""
+    """Tell whether memory ran out: the system's, Python's, torch's and OpenCV's errors have no common kind."""
     words = str(error)
+    if isinstance(error, OSError):
+        return error.errno == errno.ENOMEM
     return (
         isinstance(error, MemoryError)
-        or type(error).__name__ == "OutOfMemoryError"
-        or (isinstance(error, RuntimeError) and "allocate memory" in words)
+        or (isinstance(error, RuntimeError) and any(text in words for text in OUT_OF_MEMORY))
         or (type(error).__module__ == "cv2" and "Insufficient memory" in words)
     )
 

@@ -108,7 +108,8 @@ def _columns(measured: Mapping[str, np.ndarray], source: ImageSource, is_grey: b
         ("solidity", "Solidity", "", 2),
     ]
     if is_grey:  # of colours, the file of measurements has all three
-        channel = next(filter(None, source.channel_names), source.every_channel[0])
+        names = [name for name in source.channel_names if name in source.every_channel] or source.every_channel
+        channel = names[0]
         wanted.append((f"intensity_mean_{channel}", "Mean intensity", "", 1))
     return [
         {"key": key, "title": title, "unit": unit, "digits": digits, "values": _numbers(measured[key])}

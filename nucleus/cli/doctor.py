@@ -66,7 +66,7 @@ EXTRAS = {
     "starlette": "nucleus app",
     "uvicorn": "nucleus app",
     "distributed": "nucleus predict --engine dask",
-    "cryptography": "nucleus predict --engine dask --workers",
+    "cryptography": "encryption between the processes of nucleus predict --engine dask",
 }
 DATA_SETS = ("bbbc038", "bbbc038_synthetic")
 SPLITS = ("train", "val", "trainval", "test")
@@ -152,9 +152,10 @@ def check_packages() -> Iterator[Finding]:
 
 
 def check_extras() -> Iterator[Finding]:
-    """Packages without which only one format or command fails."""
+    """Packages that only one format or command needs."""
+    bounds = required_bounds()
     for distribution, used_by in EXTRAS.items():
-        found = check_package(distribution, distribution)
+        found = check_package(distribution, distribution, bounds.get(distribution, ""))
         yield Finding(distribution, f"{found.text}; needed by {used_by}" if found.stops else found.text)
 
 
@@ -164,7 +165,7 @@ def required_bounds() -> dict[str, str]:
         requirements = importlib.metadata.requires("nucleus") or []
     except importlib.metadata.PackageNotFoundError:  # run from a clone
         return {}
-    pairs = (re.fullmatch(r"([\w.-]+)\s*([^;]*)", text) for text in requirements)  # with a marker: an extra's
+    pairs = (re.match(r"([\w.-]+)\s*([^;]*)", text) for text in requirements)
     return {pair[1].lower(): pair[2].strip() for pair in pairs if pair}
 
 

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import math
 import sys
 from importlib.util import find_spec
 from pathlib import Path
@@ -30,6 +31,7 @@ from nucleus.data.lock import only_writer
 from nucleus.errors import InputError
 from nucleus.inference.exports import DEFAULT, FORMATS, formats_named
 from nucleus.inference.image_files import ImageFile, find_images
+from nucleus.inference.tiling import SMALLEST_TILE
 from nucleus.processes import available_cpus
 from nucleus.zoo.files import choose_files, sha256_of
 
@@ -52,7 +54,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--tile", type=_tile, metavar="auto|N",
-        help="side of a tile in pixels, 256 or more (default auto: 1024 for images with a side over 1536, else whole)",
+        help="side of a tile in pixels, 256 or more of what the network sees (default auto: 1024 for images with a "
+        "side over 1536, else whole; enlarged by --scale, so many fewer)",
     )  # fmt: skip
     parser.add_argument("--threshold", type=_score, metavar="S", help="lowest score, 0 to 1 (default: the model's)")
     parser.add_argument("--channel", type=_channels, metavar="C[,C,C]", help="one channel, or three as red,green,blue")
@@ -96,6 +99,7 @@ def run(args: argparse.Namespace) -> int:
     device = args.device if args.engine == "local" else "cpu"
     model = load_model(weights=files.weights, config_file=files.config, device=device, threshold=args.threshold,
                        views=args.views, expand=args.expand, scale=args.scale)  # fmt: skip
+    _check_tile(args)
     settings = _settings(files, model, reading, args.tile)
     try:
         with only_writer(args.output), _Progress(len(images)) as progress:
@@ -159,6 +163,13 @@ def _check_engine(args: argparse.Namespace) -> None:
     elif args.scheduler is not None and args.workers is not None:
         raise InputError("--workers", expected="either --scheduler or --workers", found="both",
                          remedy="The workers of a scheduler are started by themselves.")  # fmt: skip
+
+
+def _check_tile(args: argparse.Namespace) -> None:
+    """Once, in place of an error for each image that is larger than the tile; --scale has been checked."""
+    least = math.ceil(SMALLEST_TILE / min(1.0, args.scale or 1.0))
+    if args.tile is not None and args.tile < least:
+        raise InputError("--tile", expected=f"{least} or more pixels with --scale {args.scale:g}", found=str(args.tile))
 
 
 class _Progress:
@@ -228,8 +239,8 @@ def _plural(word: str, count: int) -> str:
 def _tile(text: str) -> int | None:
     if text == "auto":
         return None
-    if not text.isdigit() or int(text) < 256:
-        raise argparse.ArgumentTypeError(f"expected auto, or 256 or more pixels, found {text}")
+    if not text.isdigit() or int(text) < SMALLEST_TILE:
+        raise argparse.ArgumentTypeError(f"expected auto, or {SMALLEST_TILE} or more pixels, found {text}")
     return int(text)
 
 

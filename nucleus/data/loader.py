@@ -100,11 +100,13 @@ def build_train_loader(cfg: CfgNode) -> DataLoader:
 
 def build_test_loader(cfg: CfgNode, dataset_name: str) -> DataLoader:
     """Whole images of one data set, each once, in order."""
-    return build_detection_test_loader(
+    loader = build_detection_test_loader(
         get_detection_dataset_dicts(dataset_name, filter_empty=False),
         mapper=NucleusMapper(cfg, is_train=False),
         num_workers=cfg.DATALOADER.NUM_WORKERS,
     )
+    loader.worker_init_fn = outlive_sigterm  # which Detectron2's function does not take
+    return loader
 
 
 def modality_repeat_factors(records: list[dict[str, Any]], balance: float) -> torch.Tensor:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import os
 from collections.abc import Iterator
@@ -15,6 +14,9 @@ from nucleus.errors import InputError
 @contextmanager
 def only_writer(folder: str | Path, *, wait: bool = False) -> Iterator[None]:
     """Hold a folder for this process while the block runs. The system lets go when the process dies, however it dies.
+
+    It is held against processes of the same machine: a folder on a network file system is not known to be held
+    elsewhere.
 
     Args:
         folder: made if missing.
@@ -29,15 +31,7 @@ def only_writer(folder: str | Path, *, wait: bool = False) -> Iterator[None]:
     handle = os.open(path, os.O_RDONLY)  # the folder itself, so that no lock file stays behind
     try:
         try:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-            except OSError as error:
-                if error.errno != errno.EBADF:
-                    raise
-                # NFS locks only what is open for writing, which a folder cannot be.
-                folder_itself, handle = handle, os.open(path / ".lock", os.O_RDWR | os.O_CREAT, 0o666)
-                os.close(folder_itself)
-                fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except BlockingIOError:
             raise InputError(path, expected="a folder that nothing else writes", found="another run writing it",
                              remedy="Wait for that run to end, or stop it.") from None  # fmt: skip

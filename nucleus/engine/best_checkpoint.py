@@ -7,11 +7,11 @@ import math
 from pathlib import Path
 from typing import Any
 
-import torch
 from detectron2.utils import comm
 
 from nucleus.engine.checkpointer import NucleusCheckpointer
 from nucleus.engine.evaluation_hook import EvaluationHook
+from nucleus.modeling.pretrained import load_plain
 
 logger = logging.getLogger(__name__)
 
@@ -44,17 +44,20 @@ class BestCheckpoint(EvaluationHook):
         self.worse_since = 0
 
     def before_train(self) -> None:
-        """Of a run that goes on, take over the best value that an evaluation after its last checkpoint found.
+        """Of a run that goes on, take over the best value if the evaluation after its last checkpoint found it.
 
-        model_final.pth is written before the last evaluation. Values of steps that this run will take again are not
-        taken over: it will find them itself.
+        model_final.pth is written before the last evaluation. Values of other steps are in the last checkpoint, or
+        will be found again, or are those of another run that was in the folder before.
         """
         path = Path(self.checkpointer.save_dir) / f"{BEST}.pth"
-        if self.trainer.start_iter and comm.is_main_process() and path.is_file():
-            content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-            state = content["trainer"]["hooks"][type(self).__qualname__]
-            if state["iteration"] < self.trainer.start_iter and state["value"] > self.value:
+        if not (self.trainer.start_iter and comm.is_main_process() and path.is_file()):
+            return
+        try:
+            state = load_plain(path)["trainer"]["hooks"][type(self).__qualname__]
+            if state["iteration"] == self.trainer.start_iter - 1 and state["value"] > self.value:
                 self.load_state_dict(state)
+        except Exception as error:  # whatever unpickling a broken file ends in
+            logger.warning("%s cannot be read (%s), so that the next best checkpoint replaces it", path, error)
 
     def act(self) -> None:
         """Compare the score of this evaluation with the best one."""

@@ -103,6 +103,7 @@ def check_choice(args: argparse.Namespace, cfg: CfgNode) -> None:
     if cfg.MODEL.WEIGHTS.startswith(SCHEME):
         raise InputError("--choose-threshold", expected="weights of your own, to record it with",
                          found=cfg.MODEL.WEIGHTS, remedy="Set TEST.SCORE_THRESHOLD instead.")  # fmt: skip
+    check_data_sets("DATASETS.TEST", cfg.DATASETS.TEST)
     if first_threshold(cfg) is not None:
         raise InputError(
             "--choose-threshold",

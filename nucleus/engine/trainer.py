@@ -285,6 +285,9 @@ def _check(cfg: CfgNode) -> None:
                          remedy="Set SOLVER.CLIP_TOTAL_NORM, which clips for every optimizer.")  # fmt: skip
     if cfg.SOLVER.OPTIMIZER == "AdamW" and cfg.SOLVER.BIAS_LR_FACTOR != 1:
         raise InputError("SOLVER.BIAS_LR_FACTOR", expected="1 with AdamW", found=f"{cfg.SOLVER.BIAS_LR_FACTOR:g}")
+    for key in ("WEIGHT_DECAY_NORM", "WEIGHT_DECAY_BIAS"):
+        if cfg.SOLVER.OPTIMIZER == "AdamW" and cfg.SOLVER[key]:
+            raise InputError(f"SOLVER.{key}", expected="0 with AdamW", found=f"{cfg.SOLVER[key]:g}")
     if cfg.SOLVER.ACCUMULATE < 1:
         raise InputError("SOLVER.ACCUMULATE", expected="1 or more", found=str(cfg.SOLVER.ACCUMULATE))
     for key in ("TRAIN", "TEST"):

@@ -111,7 +111,7 @@ def _label_pair(scores: FileScores, position: int) -> LabelPair:
 
 
 def _picture(path: Path) -> np.ndarray | None:
-    """What is drawn below the outlines, uint8 (H, W) or (H, W, 3); None where the file cannot be read."""
+    """What is drawn below the outlines, uint8 (H, W, 3); None where the file cannot be read."""
     try:
         with open_image(path) as source:
             return source.read_rgb8(0, 0, *source.shape[:2])

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from nucleus.errors import InputError
 from nucleus.evaluation.image_names import name_of
+from nucleus.evaluation.summary import OVERALL
 
 IMAGE_COLUMNS = ("image", "image_id", "ImageId", "file_name")
 
@@ -37,7 +38,8 @@ def read_groups(path: str | Path) -> Groups:
             and group; an empty cell says nothing.
 
     Raises:
-        InputError: the file is missing, is no CSV, lacks a column, or has an image twice.
+        InputError: the file is missing, is no CSV, lacks a column, has an image twice, or a modality is
+            called "overall".
     """
     path = Path(path)
     modalities: dict[str, str] = {}
@@ -59,6 +61,9 @@ def read_groups(path: str | Path) -> Groups:
                 names.add(name)
                 for column, values in (("modality", modalities), ("group", groups)):
                     value = (row.get(column) or "").strip()
+                    if values is modalities and value == OVERALL:
+                        raise InputError(path, expected=f"modalities not called {OVERALL}, which stands for all images",
+                                         found=f"that in line {reader.line_num}")  # fmt: skip
                     if value:
                         values[name] = value
     except OSError as error:

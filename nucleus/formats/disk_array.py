@@ -46,8 +46,12 @@ class DiskArray:
         self.ndim = len(shape)
         self._offset = offset
         if mode == "w+":
-            with path.open("wb") as file:
-                os.posix_fallocate(file.fileno(), 0, offset + self.dtype.itemsize * math.prod(shape))
+            try:
+                with path.open("wb") as file:
+                    os.posix_fallocate(file.fileno(), 0, offset + self.dtype.itemsize * math.prod(shape))
+            except OSError:
+                path.unlink(missing_ok=True)  # it has taken what room there was
+                raise
             mode = "r+"
         self._pixels = np.memmap(path, self.dtype, mode, offset, shape)
         self._mode: Literal["r", "r+"] = "r" if mode == "r" else "r+"

@@ -93,8 +93,8 @@ def read_geojson(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Draw the outlines of a file into a label image.
 
-    A pixel belongs to an outline if its centre lies inside. Where outlines overlap, the one with the higher score has
-    the pixel, of equal ones or without scores the earlier; what lies outside the image is cut off. The nucleus of a
+    A pixel belongs to an outline if its centre lies inside. Where outlines overlap, one without a score has the pixel,
+    then the one with the higher score, then the earlier; what lies outside the image is cut off. The nucleus of a
     QuPath cell is its nucleus, not the cell.
 
     Args:

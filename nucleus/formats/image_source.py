@@ -12,7 +12,7 @@ from types import TracebackType
 
 import numpy as np
 
-from nucleus.errors import InputError, is_out_of_memory
+from nucleus.errors import InputError
 from nucleus.formats.ome_zarr import is_zarr, open_ome_zarr
 from nucleus.formats.plane import Plane
 from nucleus.formats.raster import read_raster
@@ -136,8 +136,6 @@ class ImageSource:
         try:
             pixels = self._stored.convert(self._plane.read(y0, x0, y1, x1, channels))
         except Exception as error:  # whatever the decoder of the file's compression raises
-            if is_out_of_memory(error):
-                raise
             raise broken(Path(self.name), error) from error
         pixels = np.ascontiguousarray(pixels, dtype=self.dtype)
         return pixels if pixels.flags.writeable else pixels.copy()  # else it would go on being the file

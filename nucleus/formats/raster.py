@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from nucleus.errors import InputError
+from nucleus.errors import InputError, is_out_of_memory
 from nucleus.formats.declared import CUT_OFF, why_endless
 from nucleus.formats.stored import PixelSize, plausible
 
@@ -50,6 +50,8 @@ def read_raster(path: Path) -> tuple[np.ndarray, PixelSize | None]:
     try:
         pixels = cv2.imdecode(np.frombuffer(content, dtype=np.uint8), cv2.IMREAD_UNCHANGED)
     except cv2.error as error:  # a side of more than 2**20 pixels
+        if is_out_of_memory(error):
+            raise
         raise _undecodable(path) from error
     if pixels is None or pixels.size == 0:
         raise _undecodable(path)

@@ -16,7 +16,7 @@ import numpy as np
 import tifffile
 from tifffile import COMPRESSION, PHOTOMETRIC, RESUNIT
 
-from nucleus.errors import InputError
+from nucleus.errors import InputError, is_out_of_memory
 from nucleus.formats.declared import declared_pixels, why_endless
 from nucleus.formats.disk_array import DiskArray
 from nucleus.formats.stored import LARGEST_CHUNK, MOST_PIXELS, PixelSize, Stored, plausible
@@ -81,7 +81,13 @@ def open_tiff(path: Path, series: int | None = None, level: int = 0) -> Stored:
 
 
 def broken(path: Path, error: Exception) -> InputError:
-    """The error of a file whose header or pixels cannot be decoded."""
+    """The error of a file whose header or pixels cannot be decoded.
+
+    Raises:
+        Exception: `error` itself where memory ran out, which is not the file's fault.
+    """
+    if is_out_of_memory(error):
+        raise error
     found = str(error).strip()[:120] or type(error).__name__
     return InputError(path, expected="a whole TIFF image", found=found, remedy=TRUNCATED)
 

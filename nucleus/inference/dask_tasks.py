@@ -143,7 +143,7 @@ def _image(job: Job, model: Model, image: ImageFile) -> Found:
             job.output.forget_tiles(image)
             return Found(done, before=True)
         file = State.of(image.path)
-        with job.reading.open(image.path) as source:
+        with in_memory(image), job.reading.open(image.path) as source:
             grid = plan(source, model, job.tile)
             if len(grid) == 1:
                 done = predict_source(image, file, source, grid, model, job.output, job.batch)
@@ -157,9 +157,9 @@ def _image(job: Job, model: Model, image: ImageFile) -> Found:
 
 
 def _tiles(job: Job, model: Model, work: Tiles) -> int:
-    source, batches, grid = _opened(job, model, work.large)
-    chosen = batches[work.start : work.stop]
     with in_memory(work.large.image):
+        source, batches, grid = _opened(job, model, work.large)
+        chosen = batches[work.start : work.stop]
         for tiles in chosen:
             nuclei_of_tiles(source, model, grid, tiles, work.large.store)
     return sum(map(len, chosen))
@@ -191,11 +191,12 @@ def _close() -> None:
 def _stitch(job: Job, model: Model, large: Large) -> Found:
     """The image from its tiles; a tile that is missing is predicted here.
 
-    A worker that Dask has given up may still be at it, with the same label image on disk: one waits for the other.
+    A worker that Dask has given up may still be at it, with the same label image on disk: on one machine, one waits
+    for the other.
     """
     image = large.image
     try:
-        with only_writer(large.store.folder, wait=True):
+        with in_memory(image), only_writer(large.store.folder, wait=True):
             done = job.output.done_before(image)
             if done is None:
                 source, _, grid = _opened(job, model, large)

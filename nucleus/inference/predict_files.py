@@ -112,7 +112,7 @@ def _predict_file(
     on_tiles: Callable[[ImageFile, int, int], None],
 ) -> Done:
     file = State.of(image.path)
-    with reading.open(image.path) as source:
+    with in_memory(image), reading.open(image.path) as source:
         return predict_source(image, file, source, plan(source, model, tile), model, output, batch, on_tiles)
 
 
@@ -136,8 +136,9 @@ def predict_source(
         model, output, batch, on_tiles: as of `predict_files`.
 
     Raises:
-        InputError: the image cannot be decoded, or there is too little memory for it.
+        InputError: the image cannot be decoded.
         OSError: the output cannot be written.
+        Exception: of too little memory; see `in_memory`.
     """
     store = output.tiles(image, file) if len(grid) > 1 else None
     tiles_done = 0
@@ -147,9 +148,8 @@ def predict_source(
         tiles_done += tiles
         on_tiles(image, tiles_done, len(grid))
 
-    with in_memory(image):
-        found = segment(source, model, grid, batch=batch, store=store, progress=progress)
-        return output.write(image, file, source, found)
+    found = segment(source, model, grid, batch=batch, store=store, progress=progress)
+    return output.write(image, file, source, found)
 
 
 @contextmanager

@@ -22,14 +22,14 @@ from nucleus.inference.frames import STRIDE, frame_of
 from nucleus.inference.predictor import Model
 from nucleus.inference.stitching import Stitcher, offered
 from nucleus.inference.tile_store import TileNuclei, TileStore
-from nucleus.inference.tiling import Tile, TileGrid, plan_tiles
+from nucleus.inference.tiling import SMALLEST_TILE, Tile, TileGrid, plan_tiles
 from nucleus.masks.box_masks import BoxMasks
 
 WHOLE = 1536  # pixels; an image with no longer side is not cut, unless a tile size is given
 TILE = 1024  # pixels, side of a read region
-SMALLEST_TILE = 256  # pixels, with a margin of 64: less surroundings change what the network finds
+# Both are for images seen at their size or smaller; where a user enlarges them, so many fewer pixels of the image.
 MARGIN = 128  # pixels, or a quarter of the tile if that is less: more than a large nucleus
-LONGEST_SEEN = 1 << 16  # pixels, of a tile as the network sees it
+MOST_SEEN = 1 << 25  # pixels of a tile that is enlarged, as the network sees it: about 10 GB of memory
 LARGE = 1 << 26  # pixels; the label image of a larger image is a file
 BLANK_BLOCK, BLANK_RANGE = 4, 6  # pixels, grey levels
 LABELS = "labels.raw"
@@ -69,19 +69,21 @@ def plan(source: ImageSource, model: Model, tile: int | None) -> TileGrid:
         The grid; one tile for an image of up to 1536 x 1536 pixels where nobody gave a size.
 
     Raises:
-        InputError: the tile is smaller than 256 pixels, of the image or of what the network sees; or the image is a
-            strip so narrow that, enlarged, memory would not hold it.
+        InputError: the tile is smaller than 256 pixels, of the image or of what the network sees; or the network would
+            see so large a piece of an enlarged image that memory would not hold it.
     """
     height, width = source.shape[:2]
     if tile is None:
-        tile = WHOLE if max(height, width) <= WHOLE else TILE
+        enlarged = max(1.0, model.scale or 1.0)
+        whole, part = (max(SMALLEST_TILE, int(side / enlarged)) for side in (WHOLE, TILE))
+        tile = whole if max(height, width) <= whole else part
     if tile < SMALLEST_TILE:
         raise InputError("tile", expected=f"{SMALLEST_TILE} pixels or more", found=str(tile))
     scale = model.scale_of(height, width)
-    if min(max(height, width), tile) * scale > LONGEST_SEEN:
-        raise InputError(source.name, expected=f"a side of at most {LONGEST_SEEN:,} pixels as the network sees it",
-                         found=f"{width} x {height} pixels, enlarged {scale:.3g} times",
-                         remedy="Set --scale, or a smaller --tile.")  # fmt: skip
+    if scale > 1 and min(height, tile) * min(width, tile) * scale**2 > MOST_SEEN:
+        raise InputError(source.name, expected=f"at most {MOST_SEEN:,} pixels as the network sees it",
+                         found=f"{min(width, tile)} x {min(height, tile)}, enlarged {scale:.3g} times",
+                         remedy="Set a smaller --scale or --tile.")  # fmt: skip
     if max(height, width) <= tile:
         return plan_tiles(height, width, tile=tile, margin=0)
     reduced = min(1.0, scale)

@@ -17,6 +17,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+SMALLEST_TILE = 256  # pixels, with a margin of 64: less surroundings change what the network finds
+
 
 @dataclass(frozen=True)
 class Region:

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+import tifffile
 
 from nucleus.app.finding import LOWEST, find_nuclei
 from nucleus.app.limits import Limits
@@ -92,3 +93,15 @@ def test_grey_images_have_an_intensity(model, image):
         make_result("rgb", picture_of(image), find_nuclei(picture_of(image), model, nothing), 0.0).nuclei
     )
     assert colour["columns"][-1]["title"] == "Solidity"
+
+
+def test_one_channel_as_three_colours_has_an_intensity(model, image, tmp_path):
+    """Also where the image is too large to be kept with all its channels."""
+    pixels = np.stack([image[..., 0], image[..., 1]])
+    tifffile.imwrite(
+        tmp_path / "file", pixels, ome=True, metadata={"axes": "CYX", "Channel": {"Name": ["DAPI", "GFP"]}}
+    )
+    picture = read_picture(tmp_path / "file", Choice(channels=(0, 0, 0)), Limits(kept_bytes=1000))
+    result = make_result("same", picture, find_nuclei(picture, model, nothing), 0.0)
+    means = [pixels[0][result.labels == label].mean() for label in range(1, len(result.scores) + 1)]
+    assert json.loads(result.nuclei)["columns"][-1]["values"] == means

@@ -18,6 +18,7 @@ import pytest
 import tifffile
 
 from nucleus.cli.main import run_command
+from nucleus.data.lock import only_writer
 from nucleus.formats.label_image import read_label_image
 
 OVERRIDES = [
@@ -92,6 +93,11 @@ def test_settings(predict, tmp_path, capfd):
     assert visible(tmp_path / "smaller") != threshold
     assert predict(tmp_path / "a.png", "--scale", "9", "--overwrite") == 2
     assert "scale: expected a factor from 0.25 to 8, found 9" in capfd.readouterr().err
+    assert predict(tmp_path / "a.png", "--scale", "0.4", "--tile", "512", "--overwrite") == 2
+    assert "--tile: expected 640 or more pixels with --scale 0.4, found 512" in capfd.readouterr().err
+    with only_writer(tmp_path / "output"):
+        assert predict(tmp_path / "a.png") == 2
+    assert "expected a folder that nothing else writes, found another run writing it" in capfd.readouterr().err
     assert predict(tmp_path / "a.png", "--expand", "21", "--overwrite") == 2
     assert "TEST.EXPAND: expected from -20 to 20 pixels, found 21" in capfd.readouterr().err
     assert predict(tmp_path / "a.png", output=tmp_path) == 0  # beside the image is fine

@@ -133,9 +133,11 @@ def test_an_evaluation_leaves_the_config_of_the_training(trained, train, tmp_pat
     [
         (["--choose-threshold"], "--choose-threshold: expected --eval-only"),
         (["--choose-threshold", "--eval-only"], "expected a validation set"),
+        (["--choose-threshold", "--eval-only", "DATASETS.TEST", "()"], "expected the name of a data set, found none"),
+        (["DATASETS.TEST", "()"], "expected the name of a data set, found none"),
     ],
 )
-def test_a_choice_that_cannot_be_made_is_refused(small_config, small_datasets, capsys, monkeypatch, arguments, message):
+def test_what_cannot_be_evaluated_is_refused(small_config, small_datasets, capsys, monkeypatch, arguments, message):
     monkeypatch.setenv("DETECTRON2_DATASETS", str(small_datasets))
     assert run_command("train", ["--config-file", str(small_config), *arguments]) == 2
     assert message in capsys.readouterr().err

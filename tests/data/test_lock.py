@@ -1,14 +1,9 @@
 """One writer at a time."""
 
-import errno
-import fcntl
-import os
 import signal
-import stat
 import subprocess
 import sys
 import threading
-from pathlib import Path
 
 import pytest
 
@@ -33,24 +28,6 @@ def test_a_second_writer_is_refused_and_the_folder_stays_empty(tmp_path):
     with only_writer(tmp_path / "a"):
         pass
     assert list((tmp_path / "a").iterdir()) == []
-
-
-def test_where_a_folder_cannot_be_locked(tmp_path, monkeypatch):
-    """As on NFS, which locks only files that are open for writing."""
-    flock = fcntl.flock
-
-    def of_files_alone(handle, operation):
-        if stat.S_ISDIR(os.fstat(handle).st_mode):
-            raise OSError(errno.EBADF, "Bad file descriptor")
-        flock(handle, operation)
-
-    monkeypatch.setattr(fcntl, "flock", of_files_alone)
-    open_before = len(list(Path("/proc/self/fd").iterdir()))
-    with only_writer(tmp_path), pytest.raises(InputError, match="another run writing it"), only_writer(tmp_path):
-        pass
-    with only_writer(tmp_path):
-        pass
-    assert len(list(Path("/proc/self/fd").iterdir())) == open_before
 
 
 def test_a_killed_process_lets_go(tmp_path):

@@ -77,10 +77,28 @@ def test_a_longer_run_knows_the_evaluation_after_the_last_checkpoint(tmp_path):
     resumed.start_iter = 2
     resumed.steps(2, 4)
     assert (resumed.best.value, resumed.best.iteration) == (0.9, 1)
-    again = ScriptedTrainer(tmp_path)  # goes on from before it: it will evaluate that step itself
-    again.start_iter = 1
-    again.steps(1, 2)
-    assert again.best.value == SCORES[1]
+    for start in (1, 3):  # before it, it will evaluate that step itself; after it, this is another run's
+        again = ScriptedTrainer(tmp_path)
+        again.start_iter = start
+        again.steps(start, start + 1)
+        assert again.best.value != 0.9
+        first.checkpointer.save("model_best", last=False, iteration=1)
+
+
+@pytest.mark.parametrize("broken", ["cut off", "without a state"])
+def test_a_broken_best_checkpoint_is_replaced(tmp_path, caplog, broken):
+    ScriptedTrainer(tmp_path).steps(0, 2)
+    best = tmp_path / "model_best.pth"
+    if broken == "cut off":
+        best.write_bytes(best.read_bytes()[:-500])
+    else:
+        torch.save({"model": {}}, best)
+    resumed = ScriptedTrainer(tmp_path)
+    resumed.checkpointer.resume_or_load("")
+    resumed.start_iter = 2
+    resumed.steps(2, 5)
+    assert "model_best.pth cannot be read" in caplog.text
+    assert best_iteration(tmp_path) == 4
 
 
 @pytest.mark.parametrize(("patience", "steps"), [(1, 3), (2, 4), (3, 6)])

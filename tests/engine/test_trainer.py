@@ -114,6 +114,11 @@ def test_settings_that_would_be_left_out_in_silence_are_refused(cfg):
         other.merge_from_list([key, True])
         with pytest.raises(InputError, match=key):
             NucleusTrainer(other)
+    for key in ("BIAS_LR_FACTOR", "WEIGHT_DECAY_NORM", "WEIGHT_DECAY_BIAS"):
+        other = cfg.clone()
+        other.merge_from_list([f"SOLVER.{key}", 0.5])
+        with pytest.raises(InputError, match=rf"SOLVER\.{key}: expected . with AdamW, found 0\.5"):
+            NucleusTrainer(other)
     cfg.MODEL.META_ARCHITECTURE = "GeneralizedRCNN"
     for key, value in (("VIEWS", 2), ("EXPAND", 0.5), ("MASK_STABILITY", True), ("BOX_VOTING", 0.8)):
         other = cfg.clone()

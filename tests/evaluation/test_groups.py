@@ -29,6 +29,7 @@ def test_the_index_of_bbbc038_is_one(bbbc038_source):
         ("image,size\n", "found the columns image, size"),
         ("image,group\na.png,1\na.tif,2\n", "each image once, found a twice, again in line 3"),
         ("", "expected the columns"),
+        ("image,modality,group\na,,overall\nb,overall,\n", "modalities not called overall, .* found that in line 3"),
     ],
 )
 def test_other_files(tmp_path, text, message):

@@ -51,6 +51,7 @@ def test_a_file_of_a_large_image_claims_its_room_at_once(disk):
     disk.change("size=1m")
     with pytest.raises(OSError, match="No space left on device"):
         DiskArray(disk.folder / "labels.raw", np.int32, (1000, 1000), "w+")
+    assert list(disk.folder.iterdir()) == []
 
 
 @pytest.mark.parametrize("suffix", [".pth", ".safetensors"])

@@ -1,9 +1,13 @@
 import io
 import struct
+import subprocess
+import sys
 import tracemalloc
 import zlib
 from contextlib import suppress
+from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import tifffile
@@ -254,6 +258,31 @@ def test_any_bytes_are_read_or_refused(tmp_path_factory, content, magic):
     path.write_bytes(magic + content)
     with suppress(InputError):
         open_image(path).read_all()
+
+
+SHORT_OF_MEMORY = """
+import resource, sys
+import cv2, tifffile
+from nucleus.errors import is_out_of_memory
+from nucleus.formats.image_source import open_image
+pages = int(open("/proc/self/statm").read().split()[0])
+resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + (60 << 20),) * 2)
+for path in sys.argv[1:]:
+    try:
+        open_image(path)
+    except Exception as error:
+        print(type(error).__name__, is_out_of_memory(error))
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="/proc tells how much memory a process has")
+def test_an_image_that_memory_does_not_hold_is_not_a_broken_one(tmp_path):
+    pixels = np.tile(np.arange(256, dtype=np.uint8), (12_000, 48))
+    paths = [tmp_path / "a.png", tmp_path / "a.tif"]
+    cv2.imwrite(str(paths[0]), pixels)
+    tifffile.imwrite(paths[1], pixels, compression="zlib")
+    done = subprocess.run([sys.executable, "-c", SHORT_OF_MEMORY, *paths], capture_output=True, text=True)
+    assert done.stdout.split()[1::2] == ["True", "True"], done.stdout + done.stderr
 
 
 def test_a_png_in_memory_is_the_same_as_the_array(tmp_path):

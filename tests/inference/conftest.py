@@ -30,6 +30,7 @@ class Segmenter:
     """
 
     threshold = 0.5
+    scale: float | None = None
 
     def __init__(self, max_detections: int = 10_000) -> None:
         self.max_detections = max_detections

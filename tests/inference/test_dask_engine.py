@@ -8,6 +8,7 @@ import os
 import signal
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -122,6 +123,11 @@ def local(choice, images, tmp_path_factory) -> tuple[dict[str, bytes], Report]:
     assert len(report.done) == 10 and len(report.failed) == 1
     assert max(done.tiles for done in report.done) > 9 and min(done.nuclei for done in report.done) > 3
     return run.files(), report
+
+
+def test_a_worker_loads_what_was_asked_for(choice):
+    model = replace(choice, threshold=0.3, views=2, expand=0.5, scale=0.7).load()
+    assert (model.threshold, model.network.views, model.network.expand, model.scale) == (0.3, 2, 0.5, 0.7)
 
 
 @pytest.fixture

@@ -109,9 +109,24 @@ def test_a_strip_that_memory_would_not_hold_is_refused(segmenter):
     segmenter.scale_of = lambda height, width: 512 / min(height, width)
     assert len(plan(open_array(np.zeros((20, 20), np.uint8)), segmenter, None)) == 1
     for height, width in ((1, 1500), (3, 3000)):
-        with pytest.raises(InputError, match=r"a side of at most 65,536 pixels as the network sees it, found"):
+        with pytest.raises(InputError, match=r"at most 33,554,432 pixels as the network sees it, found"):
             plan(open_array(np.zeros((height, width), np.uint8)), segmenter, None)
     assert len(plan(open_array(np.zeros((3, 3000), np.uint8)), segmenter, 256)) > 10
+
+
+@pytest.mark.parametrize("scale", [2.0, 8.0])
+def test_plan_of_an_image_that_is_enlarged(segmenter, scale):
+    """What the network sees at once does not grow with the scale, unless somebody asks for it."""
+    segmenter.scale = scale
+    segmenter.scale_of = lambda height, width: scale
+    image = open_array(np.broadcast_to(np.uint8(0), (1500, 1500)))
+    seen = max(tile.read.height * scale for tile in plan(image, segmenter, None))
+    assert seen <= max(1536, 256 * scale)
+    if scale == 2:
+        assert len(plan(image, segmenter, 1500)) == 1
+    else:
+        with pytest.raises(InputError, match=r"found 1500 x 1500, enlarged 8 times. Set a smaller --scale or --tile"):
+            plan(image, segmenter, 1500)
 
 
 def test_plan_of_an_image_that_is_made_smaller(segmenter):
