@@ -1,10 +1,11 @@
-"""Open a page in the browser: drop an image, see its nuclei, move the threshold, download files.
+"""Serve a page for your browser: drop an image, see its nuclei, move the threshold, download files.
 
   nucleus app
   nucleus app --weights output/quick/model_final.pth
 
-The page is at http://127.0.0.1:7860 and reached from this machine alone; images stay on it. From another machine, use
-`ssh -L 7860:localhost:7860 MACHINE` and open http://localhost:7860 there. Needs the extra: pip install "nucleus[app]".
+Open http://127.0.0.1:7860 in your browser; Ctrl-C ends it. The page is reached from this machine alone; images stay on
+it. From another machine, use `ssh -L 7860:localhost:7860 MACHINE` and open http://localhost:7860 there. Needs the extra:
+pip install "nucleus[app]".
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Is B better than A: the paired difference of each score, with an interval and a p value.
 
   nucleus compare old/ new/ --truth truth/ --output comparison/
-  nucleus compare a/coco_instances_results.json b/coco_instances_results.json --truth bbbc038_test.json
+  nucleus compare a/coco_instances_results.json b/coco_instances_results.json --truth bbbc038_test.json \\
+      --score-threshold 0.76 --score-threshold-b 0.8
 
 A, B and T are whatever `nucleus evaluate` reads: label images, COCO files or results, Kaggle CSV, GeoJSON, matched by
 image name. Differences are B - A, so that above 0 B is better. Intervals (95 %, BCa bootstrap) and p values (paired

@@ -22,6 +22,8 @@ from pathlib import Path
 from types import ModuleType
 
 import nucleus
+from nucleus.data.registry import REGISTRY, read_registry
+from nucleus.errors import InputError
 
 # All checks are in this one module, though it is over 300 lines: a seventh of them are tables of packages.
 OLDEST, NEWEST = (3, 10), (3, 13)
@@ -274,7 +276,7 @@ def check_weights() -> Finding:
 
 
 def check_data_sets(root: Path) -> Iterator[Finding]:
-    """The COCO files of both built-in data sets, where they are; having none stops nothing.
+    """The COCO files of both built-in data sets, where they are, and of one's own; having none stops nothing.
 
     Args:
         root: the data root, $DETECTRON2_DATASETS.
@@ -286,8 +288,18 @@ def check_data_sets(root: Path) -> Iterator[Finding]:
             if path.is_file():
                 found = True
                 yield check_data_set(f"{name}_{split}", path, root / name)
-    if not found:
-        remedy = "make a data set: nucleus prepare --source DIR (BBBC038), or nucleus synth; or set DETECTRON2_DATASETS"
+    try:
+        own = read_registry(root)
+    except InputError as error:
+        yield Finding(REGISTRY, str(error), stops=True)
+        return
+    for name, entry in own.items():
+        yield check_data_set(name, entry.json_file, entry.image_root)
+    if not found and not own:
+        remedy = (
+            "make a data set: nucleus prepare --source DIR (BBBC038), nucleus convert (your own images), or "
+            "nucleus synth; or set DETECTRON2_DATASETS"
+        )
         yield Finding("none", "no converted data set yet", remedy=remedy)
 
 
@@ -299,11 +311,11 @@ def check_data_set(name: str, path: Path, data_root: Path) -> Finding:
         path: the COCO file.
         data_root: the folder that its file names are relative to.
     """
-    size = path.stat().st_size
-    if size > LARGEST_OPENED:
-        return Finding(name, f"{size / 1e9:.1f} GB at {path}, not opened")
-    remedy = "write it again: nucleus prepare, or nucleus synth"
+    remedy = "write it again: nucleus prepare, convert, or synth"
     try:
+        size = path.stat().st_size
+        if size > LARGEST_OPENED:
+            return Finding(name, f"{size / 1e9:.1f} GB at {path}, not opened")
         coco = json.loads(path.read_bytes())
         images, nuclei = coco["images"], coco["annotations"]
         absent = [image["file_name"] for image in images if not (data_root / image["file_name"]).is_file()]

@@ -44,6 +44,10 @@ def test_packages_of_one_format_are_named_and_stop_nothing(monkeypatch: pytest.M
     monkeypatch.setattr(doctor, "EXTRAS", {"not_there": "nucleus app"})
     (finding,) = doctor.check_extras()
     assert (finding.text, finding.stops, finding.remedy) == ("not installed; needed by nucleus app", False, "")
+    monkeypatch.setattr(doctor, "EXTRAS", {"tifffile": "TIFF"})
+    monkeypatch.setattr(doctor, "required_bounds", lambda: {"tifffile": ">=9999"})
+    (finding,) = doctor.check_extras()
+    assert "expected >=9999; needed by TIFF" in finding.text and not finding.stops
 
 
 def test_ready_where_everything_is_installed(
@@ -135,6 +139,19 @@ def test_data_sets_that_cannot_be_used_stop(tmp_path: Path, monkeypatch: pytest.
     (finding,) = doctor.check_data_sets(tmp_path)
     assert not finding.stops
     assert finding.text.endswith("not opened")
+
+
+def test_data_sets_of_ones_own_are_listed(tmp_path: Path) -> None:
+    path = write_coco(tmp_path, "my", images=2, nuclei=7)
+    (tmp_path / "registry.json").write_text(json.dumps({"mine": {"json_file": str(path), "image_root": "my"}}))
+    (finding,) = doctor.check_data_sets(tmp_path)
+    assert (finding.subject, finding.text, finding.stops) == ("mine", "2 images, 7 nuclei", False)
+    path.unlink()
+    (finding,) = doctor.check_data_sets(tmp_path)
+    assert finding.stops and str(path) in finding.text
+    (tmp_path / "registry.json").write_text("[]")
+    (finding,) = doctor.check_data_sets(tmp_path)
+    assert finding.stops and str(tmp_path / "registry.json") in finding.text
 
 
 def test_no_data_set_stops_nothing(tmp_path: Path) -> None:
