@@ -4,8 +4,8 @@
   nucleus app --weights output/quick/model_final.pth
 
 Open http://127.0.0.1:7860 in your browser; Ctrl-C ends it. The page is reached from this machine alone; images stay on
-it. From another machine, use `ssh -L 7860:localhost:7860 MACHINE` and open http://localhost:7860 there. Needs the extra:
-pip install "nucleus[app]".
+it. From another machine, use `ssh -L 7860:localhost:7860 MACHINE` and open http://localhost:7860 there. Needs the
+extra: pip install "nucleus[app]".
 """
 
 from __future__ import annotations
