@@ -49,7 +49,6 @@ VARIANTS: dict[str, dict[str, Any]] = {
                    "MODEL.ROI_BOX_HEAD.FC_DIM": 512},
     "larger": {"INPUT.UPSCALE_SHORT_EDGE": 512},
     "native": {"INPUT.UPSCALE_SHORT_EDGE": 0},
-    "mosaic": {"INPUT.MOSAIC": 0.5},
     "finer_masks": {"MODEL.ROI_MASK_HEAD.POOLER_RESOLUTION": 20},
     "coarser_masks": {"MODEL.ROI_MASK_HEAD.POOLER_RESOLUTION": 10},
     "one_ratio": {"MODEL.ANCHOR_GENERATOR.ASPECT_RATIOS": "[[1.0]]"},

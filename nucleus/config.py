@@ -49,8 +49,6 @@ def add_nucleus_config(cfg: CfgNode) -> None:
     cfg.INPUT.CROP_SIZE = 512  # pixels, side of the square training crop, after scaling
     cfg.INPUT.SCALE_RANGE = (0.7, 1.5)  # random factor on top of UPSCALE_SHORT_EDGE, log-uniform
     cfg.INPUT.FLIP_AND_TURN = True  # one of the eight symmetries of the square
-    # Probability that a crop is put together from quarters of four images.
-    cfg.INPUT.MOSAIC = 0.0
     cfg.INPUT.MIN_NUCLEUS_AREA = 10  # pixels after scaling; smaller remnants at crop borders are no targets
 
     # Photometric augmentation: the probability of each, in [0, 1]. Its strength stands in nucleus/data/photometric.py.

@@ -45,14 +45,7 @@ class PositionedSamples(Dataset):
     def __getitem__(self, sample: Sample) -> dict[str, Any]:
         index, position = sample
         record = self.records[index]
-        rng = random_source(self.seed, AUGMENTATION, position)
-        decoded = self._decoded(index, record)
-        if self.mapper.mosaic and rng.random() < self.mapper.mosaic:
-            others = [int(other) for other in rng.integers(len(self.records), size=3)]
-            four = [decoded, *(self._decoded(other, self.records[other]) for other in others)]
-            if all(len(one.layers) == 1 for one in four):
-                return self.mapper.train_mosaic(record, four, rng)
-        return self.mapper.train(record, decoded, rng)
+        return self.mapper.train(record, self._decoded(index, record), random_source(self.seed, AUGMENTATION, position))
 
     def _decoded(self, index: int, record: dict[str, Any]) -> Decoded:
         version = file_version(record["file_name"])

@@ -38,7 +38,6 @@ class NucleusMapper:
         bgr: give channels in BGR order (Detectron2's Caffe weights) in place of RGB.
         mask_format: "label", LabelMasks, or "bitmask", Detectron2's BitMasks. Masks that need more than one label image
             (see `nucleus.data.decoded`) are BitMasks either way.
-        mosaic: probability that a crop is put together from quarters of four images; see `train_mosaic`.
     """
 
     @configurable
@@ -54,7 +53,6 @@ class NucleusMapper:
         photometric: dict[str, float],
         bgr: bool,
         mask_format: str = "label",
-        mosaic: float = 0.0,
     ) -> None:
         if mask_format not in MASK_FORMATS:
             raise InputError("INPUT.MASK_FORMAT", expected=" or ".join(MASK_FORMATS), found=mask_format)
@@ -67,7 +65,6 @@ class NucleusMapper:
         self.photometric = photometric
         self.bgr = bgr
         self.mask_format = mask_format
-        self.mosaic = mosaic
 
     @classmethod
     def from_config(cls, cfg: CfgNode, is_train: bool = True) -> dict[str, Any]:
@@ -82,7 +79,6 @@ class NucleusMapper:
             "photometric": {name: cfg.INPUT.PHOTOMETRIC[name] for name in AUGMENTATIONS},
             "bgr": cfg.INPUT.FORMAT == "BGR",
             "mask_format": cfg.INPUT.MASK_FORMAT,
-            "mosaic": cfg.INPUT.MOSAIC,
         }
 
     def __call__(self, record: dict[str, Any], rng: np.random.Generator | None = None) -> dict[str, Any]:
@@ -115,30 +111,6 @@ class NucleusMapper:
             )
         return sample
 
-    def train_mosaic(self, record: dict[str, Any], four: list[Decoded], rng: np.random.Generator) -> dict[str, Any]:
-        """Map a crop of four quarters, each of an image of its own (mosaic of Bochkovskiy et al. 2020, YOLOv4).
-
-        Args:
-            record: of the first image, whose name the sample has.
-            four: images with one label image each, in reading order.
-            rng: source of all randomness.
-        """
-        views = [self._random_view(decoded, rng, self.crop_size // 2) for decoded in four]
-        side = min(min(image.shape[:2]) for image, _ in views)
-        images = [image[:side, :side] for image, _ in views]
-        if any(image.ndim == 3 for image in images):
-            images = [image if image.ndim == 3 else np.repeat(image[..., None], 3, axis=2) for image in images]
-        quarters, first = [], 0
-        for _, (labels,) in views:
-            part = labels[:side, :side].astype(np.int32)
-            quarters.append(np.where(part > 0, part + first, 0).astype(np.int32))
-            first += int(part.max(initial=0))
-        image = np.vstack([np.hstack(images[:2]), np.hstack(images[2:])])
-        drawn = np.vstack([np.hstack(quarters[:2]), np.hstack(quarters[2:])])
-        sample = self._sample(record, augment_photometrically(image, self.photometric, rng))
-        sample["instances"] = instances_from_label_image(drawn, self.min_area, self.mask_format)
-        return sample
-
     def _sample(self, record: dict[str, Any], image: np.ndarray) -> dict[str, Any]:
         if image.ndim == 2:
             channels = np.broadcast_to(image, (3, *image.shape))
@@ -149,21 +121,16 @@ class NucleusMapper:
         return sample
 
     def _augment(self, decoded: Decoded, rng: np.random.Generator) -> tuple[np.ndarray, list[np.ndarray]]:
-        image, layers = self._random_view(decoded, rng)
-        return augment_photometrically(image, self.photometric, rng), layers
-
-    def _random_view(
-        self, decoded: Decoded, rng: np.random.Generator, side: int | None = None
-    ) -> tuple[np.ndarray, list[np.ndarray]]:
         view = random_view(
             *decoded.image.shape[:2],
             short_edge=self.short_edge,
             scale_range=self.scale_range,
-            crop_size=side or self.crop_size,
+            crop_size=self.crop_size,
             flip_and_turn=self.flip_and_turn,
             rng=rng,
         )
-        return view.apply(decoded.image), [view.apply(layer, nearest=True) for layer in decoded.layers]
+        crop = augment_photometrically(view.apply(decoded.image), self.photometric, rng)
+        return crop, [view.apply(layer, nearest=True) for layer in decoded.layers]
 
 
 def instances_from_label_image(labels: np.ndarray, min_area: int = 1, mask_format: str = "label") -> Instances:
