@@ -90,7 +90,7 @@ def train(variant: str, seed: int, steps: int, folder: Path, overrides: Sequence
     } | VARIANTS[variant]  # fmt: skip
     if not (output / "model_final.pth").exists():
         command = [sys.executable, str(ROOT / "tools" / "train_net.py"), "--config-file", str(CONFIG), "--resume"]
-        command += [str(part) for pair in settings.items() for part in pair] + list(overrides)
+        command += [*overrides, *(str(part) for pair in settings.items() for part in pair)]  # a variant has the last word
         output.mkdir(parents=True, exist_ok=True)
         with (output / "printed.txt").open("a") as log:
             subprocess.run(command, env=os.environ | {"DETECTRON2_DATASETS": str(folder)}, check=True, stdout=log,

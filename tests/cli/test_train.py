@@ -85,47 +85,43 @@ def test_resuming_goes_on_where_the_run_ended(trained, train):
     assert [start["first_iteration"] for start in starts] == [0, 4]
 
 
-def test_evaluating_the_checkpoint_gives_the_scores_of_the_run(trained, train, tmp_path):
-    output, _ = trained
-    train("--eval-only", "MODEL.WEIGHTS", output / "model_final.pth", "OUTPUT_DIR", tmp_path)
-    name = "evaluation/bbbc038_synthetic_test/coco_instances_results.json"
-    ours, theirs = (json.loads((folder / name).read_text()) for folder in (tmp_path, output))
-    assert len(ours) == len(theirs) > 0
-    assert [one["segmentation"] for one in ours] == [one["segmentation"] for one in theirs]
-
-
-def test_a_threshold_is_chosen_afterwards_recorded_and_used(trained, train, tmp_path):
-    weights = tmp_path / "model.pth"
-    shutil.copy(trained[0] / "model_final.pth", weights)
-    assert read_score_threshold(weights) is None  # the small config sets one, so that training chose none
-    settings = ("MODEL.WEIGHTS", weights, "TEST.PANELS", 0, "TEST.SCORE_THRESHOLD", -1.0)
-    validation = ("DATASETS.TEST", "('bbbc038_synthetic_train',)")
-    output = tmp_path / "chosen"
-    printed = train("--eval-only", "--choose-threshold", "OUTPUT_DIR", output, *settings, *validation)
-    chosen = read_score_threshold(weights)
-    assert chosen is not None and f"Score threshold {chosen:g}, chosen on bbbc038_synthetic_train" in printed
-    evaluation = output / "evaluation" / "bbbc038_synthetic_train"
-    assert json.loads((evaluation / "scores.json").read_text())["settings"]["score threshold"] == chosen
-    assert {"threshold.csv", "threshold.png"} <= {path.name for path in evaluation.iterdir()}
-
-    record_score_threshold(weights, {"value": 0.125, "data set": "mine"})
-    train("--eval-only", "OUTPUT_DIR", tmp_path / "used", *settings)
-    scores = tmp_path / "used" / "evaluation" / "bbbc038_synthetic_test" / "scores.json"
-    assert json.loads(scores.read_text())["settings"]["score threshold"] == 0.125
-
-
-def test_an_evaluation_leaves_the_config_of_the_training(trained, train, tmp_path):
-    """Prediction reads it beside the weights; with a threshold goes the config that it was chosen with."""
+@pytest.fixture
+def copied(trained, tmp_path):
+    """What prediction needs of the training: weights without a recorded threshold, since the small config sets one, and
+    the config beside them."""
     for name in ("model_final.pth", "config.yaml"):
         shutil.copy(trained[0] / name, tmp_path / name)
-    before = (tmp_path / "config.yaml").read_bytes()
-    settings = ("--eval-only", "OUTPUT_DIR", tmp_path, "MODEL.WEIGHTS", tmp_path / "model_final.pth",
-                "TEST.MASK_STABILITY", True, "TEST.PANELS", 0)  # fmt: skip
-    train(*settings)
-    assert (tmp_path / "config.yaml").read_bytes() == before
-    train("--choose-threshold", *settings, "TEST.SCORE_THRESHOLD", -1.0,
-          "DATASETS.TEST", "('bbbc038_synthetic_train',)")  # fmt: skip
-    assert load_config(tmp_path / "config.yaml").TEST.MASK_STABILITY
+    assert read_score_threshold(tmp_path / "model_final.pth") is None
+    return tmp_path
+
+
+def test_evaluating_gives_the_scores_of_the_run_and_leaves_its_config(trained, train, copied):
+    before = (copied / "config.yaml").read_bytes()
+    train("--eval-only", "OUTPUT_DIR", copied, "MODEL.WEIGHTS", copied / "model_final.pth")
+    name = "evaluation/bbbc038_synthetic_test/coco_instances_results.json"
+    ours, theirs = (json.loads((folder / name).read_text()) for folder in (copied, trained[0]))
+    assert len(ours) == len(theirs) > 0
+    assert [one["segmentation"] for one in ours] == [one["segmentation"] for one in theirs]
+    assert (copied / "config.yaml").read_bytes() == before
+
+
+def test_a_threshold_is_chosen_afterwards_recorded_and_used(train, copied):
+    """With it goes the config that it was chosen with, which prediction reads."""
+    weights = copied / "model_final.pth"
+    settings = ("MODEL.WEIGHTS", weights, "TEST.PANELS", 0, "TEST.SCORE_THRESHOLD", -1.0)
+    validation = ("TEST.MASK_STABILITY", True, "DATASETS.TEST", "('bbbc038_synthetic_train',)")
+    printed = train("--eval-only", "--choose-threshold", "OUTPUT_DIR", copied, *settings, *validation)
+    chosen = read_score_threshold(weights)
+    assert chosen is not None and f"Score threshold {chosen:g}, chosen on bbbc038_synthetic_train" in printed
+    evaluation = copied / "evaluation" / "bbbc038_synthetic_train"
+    assert json.loads((evaluation / "scores.json").read_text())["settings"]["score threshold"] == chosen
+    assert {"threshold.csv", "threshold.png"} <= {path.name for path in evaluation.iterdir()}
+    assert load_config(copied / "config.yaml").TEST.MASK_STABILITY
+
+    record_score_threshold(weights, {"value": 0.125, "data set": "mine"})
+    train("--eval-only", "OUTPUT_DIR", copied / "used", *settings)
+    scores = copied / "used" / "evaluation" / "bbbc038_synthetic_test" / "scores.json"
+    assert json.loads(scores.read_text())["settings"]["score threshold"] == 0.125
 
 
 @pytest.mark.parametrize(

@@ -78,16 +78,24 @@ def test_sigterm_saves_and_ends(stopping, train, processes):
     assert starts[1]["outcome"] == "finished"
 
 
-def test_sigterm_to_all_processes_of_a_run_saves_and_ends(stopping):
+@pytest.mark.parametrize("when", ["in training", "in an evaluation"])
+def test_sigterm_to_all_processes_of_a_run_saves_and_ends(stopping, when):
     """As schedulers send it: the data workers get it first, and again."""
 
     def everybody(process):
-        workers = list(descendants(process.pid))
-        assert workers
+        workers = descendants(process.pid)
+        assert len(workers) == 1
+        deadline = time.monotonic() + 120
+        while when == "in an evaluation" and len(workers) < 2:  # those that read the test images have come
+            assert time.monotonic() < deadline and process.poll() is None
+            time.sleep(0.002)
+            workers = descendants(process.pid)
+        time.sleep(0.1)  # until torch has set its handlers in the new one
         for pid in (*workers, *workers, process.pid):
             os.kill(pid, signal.SIGTERM)
 
-    code, output, errors = stopping(everybody, "DATALOADER.NUM_WORKERS", 2)
+    settings = ("TEST.EVAL_PERIOD", 3, "DATASETS.TEST", "('bbbc038_synthetic_trainval',)")  # 6 images
+    code, output, errors = stopping(everybody, "DATALOADER.NUM_WORKERS", 1, *settings)
     assert code == 128 + signal.SIGTERM, errors[-3000:]
     last_checkpoint(output)
 

@@ -1,6 +1,5 @@
 """A tiny data set in COCO form, drawn by hand."""
 
-import csv
 import json
 import sys
 from pathlib import Path
@@ -9,7 +8,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from nucleus.data.converter import prepare
 from nucleus.masks.rle import coco_area, coco_box, encode_coco
 
 sys.path.insert(0, str(Path(__file__).parent))  # for small_bbbc038.py, which several tests here draw on
@@ -40,17 +38,3 @@ def two_images(tmp_path):
     json_file = tmp_path / "two_images.json"
     json_file.write_text(json.dumps(content))
     return json_file, tmp_path, labels
-
-
-@pytest.fixture(scope="session")
-def converted_bbbc038(bbbc038_source, tmp_path_factory):
-    """The real data, converted by two processes; returns the data root and the report."""
-    root = tmp_path_factory.mktemp("converted") / "bbbc038"
-    return root, prepare(bbbc038_source, root, workers=2)
-
-
-@pytest.fixture(scope="session")
-def index_csv(bbbc038_source):
-    """The rows of index.csv by ImageId."""
-    with (bbbc038_source / "index.csv").open() as file:
-        return {row["image_id"]: row for row in csv.DictReader(file)}

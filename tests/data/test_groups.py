@@ -1,16 +1,10 @@
-"""Fields of view from the borders of their tiles: cut by hand, and against index.csv of the real data."""
-
-import json
-from collections import Counter, defaultdict
-from pathlib import Path
+"""Fields of view from the borders of their tiles: cut by hand."""
 
 import cv2
 import numpy as np
-import pytest
 
 from nucleus.data.groups import find_groups
-from nucleus.data.seams import MAXIMUM_COST, SHORTEST_BORDER, Seams, borders_of
-from nucleus.formats.image import read_image
+from nucleus.data.seams import SHORTEST_BORDER, borders_of
 
 
 def field(seed, height=256, width=256):
@@ -95,66 +89,3 @@ def test_grey_sixteen_bit_and_tiny_images():
     assert len(set(groups_of(**dict(zip("ab", tiles(small, 1, 2), strict=True))).values())) == 2
     assert groups_of(a=np.zeros((1, 1), np.uint8), b=np.ones((1, 70), np.uint8)) == {"a": "a", "b": "b"}
     assert find_groups([], []) == []
-
-
-@pytest.fixture(scope="module")
-def real_groups(converted_bbbc038):
-    """The group of every real image, by ImageId."""
-    root, _ = converted_bbbc038
-    found = {}
-    for split in ("trainval", "test"):
-        for image in json.loads((root / "annotations" / f"bbbc038_{split}.json").read_text())["images"]:
-            found[Path(image["file_name"]).stem] = image["group"]
-    return found
-
-
-def test_the_groups_of_index_csv_are_found(real_groups, index_csv):
-    members = defaultdict(set)
-    for image_id, row in index_csv.items():
-        if row["tile"]:
-            members[row["group"]].add(image_id)
-    assert len(members) == 76 and all(len(ids) == 4 for ids in members.values())
-    split = [group for group, ids in members.items() if len({real_groups[image_id] for image_id in ids}) > 1]
-    assert split == ["m062"]  # its four tiles touch in empty ground
-
-
-def test_groups_that_index_csv_does_not_know(real_groups, index_csv):
-    """Their tiles were looked at, laid out by their seams: none shows a seam."""
-    sizes = Counter(Counter(real_groups.values()).values())
-    assert sizes == {1: 143, 2: 19, 3: 9, 4: 108, 5: 1, 8: 6, 12: 3}
-    of_group = defaultdict(set)
-    for image_id, group in real_groups.items():
-        if index_csv[image_id]["tile"]:
-            of_group[group].add(index_csv[image_id]["group"])
-    several = [sorted(known) for known in of_group.values() if len(known) > 1]
-    assert sorted(several) == [["m009", "m061"], ["m012", "m063"], ["m021", "m051"]]
-
-
-def test_every_tile_fits_another_of_its_group(real_groups, converted_bbbc038, index_csv):
-    root, _ = converted_bbbc038
-    members = defaultdict(list)
-    for image_id, group in real_groups.items():
-        members[group].append(image_id)
-    for ids in members.values():
-        paths = [root / index_csv[i]["set"] / i / "images" / f"{i}.png" for i in ids if len(ids) > 1]
-        borders = [borders_of(read_image(path)) for path in paths]
-        for mine in borders:
-            assert min(_costs(mine, [other for other in borders if other is not mine])) <= MAXIMUM_COST
-
-
-def _costs(mine, others):
-    """Costs of all seams of an image with others."""
-    for other in others:
-        pairs = (mine.right, other.left), (other.right, mine.left), (mine.bottom, other.top), (other.bottom, mine.top)
-        for end, start in pairs:
-            if end.shape == start.shape:
-                yield Seams([end], [start]).cost((0, 0))
-
-
-def test_fields_that_the_publisher_put_on_both_sides(real_groups, index_csv, converted_bbbc038):
-    sides = defaultdict(set)
-    for image_id, group in real_groups.items():
-        sides[group].add(index_csv[image_id]["set"])
-    both = {group for group, sets in sides.items() if len(sets) == 2}
-    assert len(both) == 2
-    assert both == set(converted_bbbc038[1]["groups across train and test"])

@@ -1,8 +1,4 @@
-"""The rule for the kind of an image: by hand at its thresholds, and against the colours of index.csv."""
-
-import json
-from collections import Counter
-from pathlib import Path
+"""The rule for the kind of an image: by hand at its thresholds."""
 
 import numpy as np
 import pytest
@@ -53,25 +49,6 @@ def test_coloured_begins_at_one_pixel_in_a_hundred():
     assert modality_of(flat(*[GREY] * 99, PURPLE), []) == "purple_tissue"
     assert modality_of(flat(*[GREY] * 100, PURPLE), []) == "grayscale_tissue"
     assert modality_of(flat((200, 200, 220)), []) == "grayscale_tissue"
-
-
-def test_the_colours_of_index_csv(converted_bbbc038, index_csv):
-    root, _ = converted_bbbc038
-    table = Counter()
-    for split in ("trainval", "test"):
-        for image in json.loads((root / "annotations" / f"bbbc038_{split}.json").read_text())["images"]:
-            row = index_csv[Path(image["file_name"]).stem]
-            table[row["foreground"], row["background"], image["modality"]] += 1
-    assert table == {
-        ("white", "black", "small_fluorescent"): 456,
-        ("white", "black", "large_fluorescent"): 138,
-        ("black", "white", "grayscale_tissue"): 16,
-        ("purple", "purple", "purple_tissue"): 65,
-        ("purple", "white", "purple_tissue"): 38,
-        ("purple", "yellow", "purple_tissue"): 8,
-        ("purple", "purple", "pink_purple_tissue"): 5,  # H&E: one field of four in training, one test image
-        ("purple", "white", "pink_purple_tissue"): 3,  # H&E, all in the test set
-    }
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 100, 1001])
