@@ -56,7 +56,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "double_rate": {"SOLVER.BASE_LR": 0.0012},
     "half_rate": {"SOLVER.BASE_LR": 0.0003},
 }  # fmt: skip
-SCORES = ("DSB score", "object F1@0.70", "pixel Dice")
+SCORES = ("DSB score", "object F1@0.70", "object F1@0.90", "pixel Dice")
 
 
 def split(datasets: Path, index: Path, colours: tuple[str, str], folder: Path) -> None:
@@ -90,7 +90,8 @@ def train(variant: str, seed: int, steps: int, folder: Path, overrides: Sequence
     } | VARIANTS[variant]  # fmt: skip
     if not (output / "model_final.pth").exists():
         command = [sys.executable, str(ROOT / "tools" / "train_net.py"), "--config-file", str(CONFIG), "--resume"]
-        command += [*overrides, *(str(part) for pair in settings.items() for part in pair)]  # a variant has the last word
+        command += overrides
+        command += [str(part) for pair in settings.items() for part in pair]  # a variant has the last word
         output.mkdir(parents=True, exist_ok=True)
         with (output / "printed.txt").open("a") as log:
             subprocess.run(command, env=os.environ | {"DETECTRON2_DATASETS": str(folder)}, check=True, stdout=log,
@@ -116,7 +117,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=2, metavar="N", help="runs of each variant (default 2)")
     parser.add_argument("--steps", type=int, default=800, metavar="N", help="of each run (default 800)")
     parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder for the runs")
-    parser.add_argument("opts", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="over the config of every run")
+    parser.add_argument("opts", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="in the config of every run")
     args = parser.parse_args()
     folder = args.output.resolve()
     folder.mkdir(parents=True, exist_ok=True)
