@@ -157,6 +157,10 @@ class NucleusTrainer(DefaultTrainer):
                     self.run_step()
                     self.after_step()
                     self.iter += 1
+                final = Path(self.cfg.OUTPUT_DIR) / "model_final.pth"
+                if _first() and self.start_iter == self.max_iter and not final.exists():
+                    # Killed between its last two checkpoints, which are the same.
+                    self.checkpointer.save(final.stem, iteration=self.max_iter - 1)
                 self.completed = True
             finally:
                 self.after_train()

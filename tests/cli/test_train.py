@@ -85,6 +85,18 @@ def test_resuming_goes_on_where_the_run_ended(trained, train):
     assert [start["first_iteration"] for start in starts] == [0, 4]
 
 
+def test_a_run_that_was_killed_between_its_last_two_checkpoints(trained, train, tmp_path):
+    output = tmp_path / "output"
+    shutil.copytree(trained[0], output)
+    before = torch.load(output / "model_final.pth", weights_only=True)
+    (output / "model_final.pth").unlink()
+    (output / "last_checkpoint").write_text("model_0000003.pth")
+    train("--resume", "OUTPUT_DIR", output)
+    after = torch.load(output / "model_final.pth", weights_only=True)
+    assert after["iteration"] == before["iteration"] == 3
+    assert all(torch.equal(value, after["ema"][name]) for name, value in before["ema"].items())
+
+
 @pytest.fixture
 def copied(trained, tmp_path):
     """What prediction needs of the training: weights without a recorded threshold, since the small config sets one, and
