@@ -22,7 +22,7 @@ from pathlib import Path
 from types import ModuleType
 
 import nucleus
-from nucleus.data.registry import REGISTRY, read_registry
+from nucleus.data.registry import BUILT_IN, REGISTRY, SPLITS, read_registry
 from nucleus.errors import InputError
 
 # All checks are in this one module, though it is over 300 lines: a seventh of them are tables of packages.
@@ -70,8 +70,6 @@ EXTRAS = {
     "distributed": "nucleus predict --engine dask",
     "cryptography": "encryption between the processes of nucleus predict --engine dask",
 }
-DATA_SETS = ("bbbc038", "bbbc038_synthetic")
-SPLITS = ("train", "val", "trainval", "test")
 LARGEST_OPENED = 300_000_000  # bytes; a larger COCO file takes minutes and gigabytes to read
 
 SET_UP = "install the packages: make setup, or: python -m pip install -r requirements/lock.txt"
@@ -282,7 +280,7 @@ def check_data_sets(root: Path) -> Iterator[Finding]:
         root: the data root, $DETECTRON2_DATASETS.
     """
     found = False
-    for name in DATA_SETS:
+    for name in BUILT_IN:
         for split in SPLITS:
             path = root / name / "annotations" / f"bbbc038_{split}.json"
             if path.is_file():

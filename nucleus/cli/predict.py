@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import math
 import sys
 from importlib.util import find_spec
 from pathlib import Path
@@ -31,7 +30,7 @@ from nucleus.data.lock import only_writer
 from nucleus.errors import InputError
 from nucleus.inference.exports import DEFAULT, FORMATS, formats_named
 from nucleus.inference.image_files import ImageFile, find_images
-from nucleus.inference.tiling import SMALLEST_TILE
+from nucleus.inference.tiling import SMALLEST_TILE, smallest_tile
 from nucleus.processes import available_cpus
 from nucleus.zoo.files import choose_files, sha256_of
 
@@ -167,8 +166,7 @@ def _check_engine(args: argparse.Namespace) -> None:
 
 def _check_tile(args: argparse.Namespace) -> None:
     """Once, in place of an error for each image that is larger than the tile; --scale has been checked."""
-    least = math.ceil(SMALLEST_TILE / min(1.0, args.scale or 1.0))
-    if args.tile is not None and args.tile < least:
+    if args.tile is not None and args.tile < (least := smallest_tile(args.scale or 1.0)):
         raise InputError("--tile", expected=f"{least} or more pixels with --scale {args.scale:g}", found=str(args.tile))
 
 

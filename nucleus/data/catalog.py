@@ -9,12 +9,9 @@ from typing import Any
 
 from detectron2.data import DatasetCatalog, MetadataCatalog
 
-from nucleus.data.registry import read_registry
+from nucleus.data.registry import BUILT_IN, SPLITS, read_registry
 from nucleus.errors import InputError
 from nucleus.formats.coco import read_coco
-
-SPLITS = ("train", "val", "trainval", "test")
-BUILT_IN = ("bbbc038", "bbbc038_synthetic")  # folders of the data root; both have BBBC038's layout
 
 
 def register_all(datasets_root: str | Path | None = None) -> None:

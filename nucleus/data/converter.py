@@ -19,6 +19,7 @@ from nucleus.data.groups import find_groups
 from nucleus.data.image_record import ImageRecord, coco_annotation, coco_image
 from nucleus.data.lock import only_writer
 from nucleus.data.modality import MODALITIES
+from nucleus.data.registry import SPLITS
 from nucleus.data.repairs import KINDS, Repairs
 from nucleus.data.splits import validation_groups
 from nucleus.errors import InputError
@@ -28,7 +29,6 @@ from nucleus.processes import in_order
 
 ANNOTATIONS = "annotations"
 REPORT = "report.json"
-SPLITS = ("train", "val", "trainval", "test")
 INFO = {
     "description": "BBBC038 (2018 Data Science Bowl, stage 1): nuclei in microscope images, one mask each",
     "url": "https://bbbc.broadinstitute.org/BBBC038",

@@ -12,7 +12,9 @@ from nucleus.errors import InputError
 from nucleus.formats.atomic import atomic_write
 
 REGISTRY = "registry.json"
-RESERVED = re.compile(r"bbbc038(_synthetic)?_(train|val|trainval|test)")  # registered without being listed
+BUILT_IN = ("bbbc038", "bbbc038_synthetic")  # folders of the data root; both have BBBC038's layout
+SPLITS = ("train", "val", "trainval", "test")
+RESERVED = re.compile(f"({'|'.join(BUILT_IN)})_({'|'.join(SPLITS)})")  # registered without being listed
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
 

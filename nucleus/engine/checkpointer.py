@@ -6,6 +6,8 @@ import logging
 from pathlib import Path
 from typing import Any
 
+from detectron2.engine import hooks
+
 from nucleus.errors import InputError
 from nucleus.formats.atomic import atomic_write
 from nucleus.modeling.checkpoint_reader import CheckpointReader
@@ -70,3 +72,14 @@ class NucleusCheckpointer(CheckpointReader):
     def remedy(self, path: str) -> str:
         """A run need not begin anew for one broken checkpoint."""
         return f"To go on from an earlier checkpoint, write its name into {Path(path).parent / LAST}."
+
+
+class CheckpointHook(hooks.PeriodicCheckpointer):
+    """Detectron2's hook, which writes model_final.pth after the last step, also where a run goes on from that step."""
+
+    def before_train(self) -> None:
+        """Of a run that was killed after its last periodic checkpoint, write model_final.pth, which is the same."""
+        super().before_train()
+        last = Path(self.checkpointer.get_checkpoint_file()).stem
+        if 0 < self.trainer.start_iter == self.max_iter and last != f"{self.file_prefix}_final":
+            self.checkpointer.save(f"{self.file_prefix}_final", iteration=self.max_iter - 1)

@@ -22,7 +22,7 @@ from torch.optim.swa_utils import AveragedModel
 from nucleus.data.catalog import check_data_sets
 from nucleus.data.loader import build_test_loader, build_train_loader
 from nucleus.engine.best_checkpoint import BestCheckpoint
-from nucleus.engine.checkpointer import NucleusCheckpointer
+from nucleus.engine.checkpointer import CheckpointHook, NucleusCheckpointer
 from nucleus.engine.early_stop import EarlyStop
 from nucleus.engine.ema import EmaHook, build_ema
 from nucleus.engine.evaluation_hook import LogHook, ScoreHook
@@ -111,7 +111,7 @@ class NucleusTrainer(DefaultTrainer):
             *([build_validation_loss(cfg, self.evaluated_model)] if cfg.TEST.LOSS_IMAGES else []),
             best,
             *([EarlyStop(period, cfg.TEST.PATIENCE, best)] if cfg.TEST.PATIENCE else []),
-            *([hooks.PeriodicCheckpointer(self.checkpointer, cfg.SOLVER.CHECKPOINT_PERIOD)] if _first() else []),
+            *([CheckpointHook(self.checkpointer, cfg.SOLVER.CHECKPOINT_PERIOD)] if _first() else []),
             self.terminate,
         ]
 
@@ -157,10 +157,6 @@ class NucleusTrainer(DefaultTrainer):
                     self.run_step()
                     self.after_step()
                     self.iter += 1
-                final = Path(self.cfg.OUTPUT_DIR) / "model_final.pth"
-                if _first() and self.start_iter == self.max_iter and not final.exists():
-                    # Killed between its last two checkpoints, which are the same.
-                    self.checkpointer.save(final.stem, iteration=self.max_iter - 1)
                 self.completed = True
             finally:
                 self.after_train()
@@ -287,11 +283,9 @@ def _check(cfg: CfgNode) -> None:
     if cfg.SOLVER.OPTIMIZER == "AdamW" and cfg.SOLVER.CLIP_GRADIENTS.ENABLED:
         raise InputError("SOLVER.CLIP_GRADIENTS.ENABLED", expected="False with AdamW", found="True",
                          remedy="Set SOLVER.CLIP_TOTAL_NORM, which clips for every optimizer.")  # fmt: skip
-    if cfg.SOLVER.OPTIMIZER == "AdamW" and cfg.SOLVER.BIAS_LR_FACTOR != 1:
-        raise InputError("SOLVER.BIAS_LR_FACTOR", expected="1 with AdamW", found=f"{cfg.SOLVER.BIAS_LR_FACTOR:g}")
-    for key in ("WEIGHT_DECAY_NORM", "WEIGHT_DECAY_BIAS"):
-        if cfg.SOLVER.OPTIMIZER == "AdamW" and cfg.SOLVER[key]:
-            raise InputError(f"SOLVER.{key}", expected="0 with AdamW", found=f"{cfg.SOLVER[key]:g}")
+    for key, value in {"BIAS_LR_FACTOR": 1, "WEIGHT_DECAY_NORM": 0, "WEIGHT_DECAY_BIAS": 0}.items():
+        if cfg.SOLVER.OPTIMIZER == "AdamW" and (cfg.SOLVER[key] or 0) != value:
+            raise InputError(f"SOLVER.{key}", expected=f"{value} with AdamW", found=str(cfg.SOLVER[key]))
     if cfg.SOLVER.ACCUMULATE < 1:
         raise InputError("SOLVER.ACCUMULATE", expected="1 or more", found=str(cfg.SOLVER.ACCUMULATE))
     for key in ("TRAIN", "TEST"):

@@ -22,14 +22,14 @@ from nucleus.inference.frames import STRIDE, frame_of
 from nucleus.inference.predictor import Model
 from nucleus.inference.stitching import Stitcher, offered
 from nucleus.inference.tile_store import TileNuclei, TileStore
-from nucleus.inference.tiling import SMALLEST_TILE, Tile, TileGrid, plan_tiles
+from nucleus.inference.tiling import SMALLEST_TILE, Tile, TileGrid, plan_tiles, smallest_tile
 from nucleus.masks.box_masks import BoxMasks
 
+# These two are for images that no --scale enlarges; of one that is, so many times fewer pixels.
 WHOLE = 1536  # pixels; an image with no longer side is not cut, unless a tile size is given
 TILE = 1024  # pixels, side of a read region
-# Both are for images seen at their size or smaller; where a user enlarges them, so many fewer pixels of the image.
 MARGIN = 128  # pixels, or a quarter of the tile if that is less: more than a large nucleus
-MOST_SEEN = 1 << 25  # pixels of a tile that is enlarged, as the network sees it: about 10 GB of memory
+MOST_SEEN = 1 << 25  # pixels of a tile that is enlarged, as the network sees it; a tile of 4096 x 4096 fits twice
 LARGE = 1 << 26  # pixels; the label image of a larger image is a file
 BLANK_BLOCK, BLANK_RANGE = 4, 6  # pixels, grey levels
 LABELS = "labels.raw"
@@ -66,7 +66,8 @@ def plan(source: ImageSource, model: Model, tile: int | None) -> TileGrid:
         tile: side of a tile in pixels; None to decide by the size of the image.
 
     Returns:
-        The grid; one tile for an image of up to 1536 x 1536 pixels where nobody gave a size.
+        The grid; one tile for an image of up to 1536 x 1536 pixels (of one that a model with a scale enlarges, so many
+        times fewer) where nobody gave a size.
 
     Raises:
         InputError: the tile is smaller than 256 pixels, of the image or of what the network sees; or the network would
@@ -86,12 +87,10 @@ def plan(source: ImageSource, model: Model, tile: int | None) -> TileGrid:
                          remedy="Set a smaller --scale or --tile.")  # fmt: skip
     if max(height, width) <= tile:
         return plan_tiles(height, width, tile=tile, margin=0)
-    reduced = min(1.0, scale)
-    if tile * reduced < SMALLEST_TILE:
-        least = math.ceil(SMALLEST_TILE / reduced)
+    if tile < (least := smallest_tile(scale)):
         raise InputError("tile", expected=f"{least} pixels or more of an image scaled by {scale:g}", found=str(tile))
     step = _aligned(scale, tile // 4)
-    margin = min(math.ceil(MARGIN / reduced / step), tile // 4 // step) * step
+    margin = min(math.ceil(MARGIN / min(1.0, scale) / step), tile // 4 // step) * step
     return plan_tiles(height, width, tile=tile, margin=margin, multiple=step)
 
 

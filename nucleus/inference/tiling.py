@@ -14,10 +14,16 @@ Source of the words: Weigert et al. 2020, StarDist, module `big`.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 SMALLEST_TILE = 256  # pixels, with a margin of 64: less surroundings change what the network finds
+
+
+def smallest_tile(scale: float) -> int:
+    """Side of the smallest tile in pixels of an image that the network sees enlarged by `scale`: 256 of either."""
+    return math.ceil(SMALLEST_TILE / min(1.0, scale))
 
 
 @dataclass(frozen=True)

@@ -41,6 +41,7 @@ def test_packages_of_one_format_are_named_and_stop_nothing(monkeypatch: pytest.M
     extras = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]["optional-dependencies"]
     wanted = {re.match(r"[\w-]+", text)[0] for name, texts in extras.items() if name != "dev" for text in texts}
     assert set(doctor.EXTRAS) == wanted
+    assert doctor.required_bounds().keys() >= wanted
     monkeypatch.setattr(doctor, "EXTRAS", {"not_there": "nucleus app"})
     (finding,) = doctor.check_extras()
     assert (finding.text, finding.stops, finding.remedy) == ("not installed; needed by nucleus app", False, "")

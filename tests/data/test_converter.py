@@ -28,8 +28,9 @@ from small_bbbc038 import (
 )
 
 from nucleus.data.bbbc038 import TEST, TRAIN
-from nucleus.data.converter import SPLITS, prepare
+from nucleus.data.converter import prepare
 from nucleus.data.lock import only_writer
+from nucleus.data.registry import SPLITS
 from nucleus.data.synthetic import write_synthetic
 from nucleus.errors import InputError
 from nucleus.formats.coco import read_coco
