@@ -44,13 +44,15 @@ def send(address: str, png: bytes, client: httpx.Client) -> str:
 
 
 def test_memory_stays_flat(server, png):
-    """Between uploads it goes up and down by 40 MiB, as buffers are kept or given back: the lowest counts."""
+    """Between uploads it goes up and down by 40 MiB, as buffers are kept or given back: the lowest counts.
+
+    The first uploads fill buffers that stay, 18 MiB of them, and do not count."""
     found = []
     with httpx.Client() as client:
-        for _ in range(20):
+        for _ in range(25):
             send(server.address, png, client)
             found.append(resident_mib(server.process.pid))
-    assert min(found[-10:]) - min(found[:10]) < 10
+    assert min(found[-10:]) - min(found[5:15]) < 10, found
 
 
 def test_many_at_once_lose_nothing(server, png):
