@@ -7,7 +7,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from nucleus.cli.main import run_command
+from nucleus.cli.main import end_process, run_command
 
 if __name__ == "__main__":
-    sys.exit(run_command("prepare"))
+    end_process(run_command("prepare"))

@@ -1,8 +1,6 @@
 """`python -m nucleus COMMAND`: the same as `nucleus COMMAND`."""
 
-import sys
-
-from nucleus.cli.main import main
+from nucleus.cli.main import program
 
 if __name__ == "__main__":
-    sys.exit(main())
+    program()

@@ -6,6 +6,22 @@ import pytest
 from nucleus import __version__
 from nucleus.cli.main import COMMANDS, main
 
+ENDING = """
+import atexit, sys, threading, time
+from pathlib import Path
+from nucleus.cli.main import end_process
+
+class Kept:
+    def __del__(self):
+        print("taken apart")
+
+kept = Kept()
+atexit.register(Path("registered").touch)
+threading.Thread(target=lambda: (time.sleep(0.2), Path("thread").touch())).start()
+print("to a pipe", end="")
+end_process(7)
+"""
+
 
 def test_every_command_has_help_and_no_command_lists_them(capsys):
     for name in COMMANDS:
@@ -45,3 +61,9 @@ def test_output_that_nobody_reads_ends_without_a_traceback():
         process.stdout.close()
         said = process.stderr.read()
     assert (process.returncode, said) == (141, "")
+
+
+def test_the_end_of_a_process_waits_for_what_must_be_done(tmp_path):
+    done = subprocess.run([sys.executable, "-c", ENDING], capture_output=True, text=True, cwd=tmp_path)
+    assert (done.returncode, done.stdout, done.stderr) == (7, "to a pipe", "")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["registered", "thread"]

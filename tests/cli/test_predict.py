@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import os
-import resource
 import shutil
 import subprocess
 import sys
@@ -199,25 +198,6 @@ def test_an_output_that_cannot_be_written(predict, tmp_path, capfd):
         (tmp_path / "shut").mkdir(mode=0o500)
         assert predict(tmp_path / "a.png", output=tmp_path / "shut") == 2
         assert "found Permission denied" in capfd.readouterr().err
-
-
-def test_a_disk_that_fills_up(predict, weights, tmp_path):
-    """A limit on the size of files stands for it: the first image fits, the second does not."""
-    cv2.imwrite(str(tmp_path / "a.png"), picture(64, 80))
-    cv2.imwrite(str(tmp_path / "b.png"), picture(640, 640))
-    output = tmp_path / "output"
-    arguments = [str(tmp_path / "a.png"), str(tmp_path / "b.png"), "--output", str(output), "--format", "overlay"]
-    done = subprocess.run(
-        [*COMMAND, *arguments, "--weights", str(weights)],
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000)),
-        capture_output=True, text=True,
-    )  # fmt: skip
-    assert done.returncode == 2, done.stderr
-    assert "expected a disk with room that can be written to, found" in done.stderr
-    assert "what is done stays" in done.stderr and "Traceback" not in done.stderr
-    assert list(visible(output)) == ["a_overlay.png"]
-    assert predict(*arguments[:2], "--format", "overlay") == 0
-    assert list(visible(output)) == ["a_overlay.png", "b_overlay.png"]
 
 
 def test_killed_and_started_again(weights, tmp_path):

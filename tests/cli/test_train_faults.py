@@ -72,7 +72,7 @@ def test_sigterm_saves_and_ends(stopping, train, processes):
     assert start["outcome"] == f"stopped by SIGTERM after iteration {iteration}"
     assert start["end"] is not None
     assert not (output / "model_final.pth").exists()
-    train(*processes, "--resume", "OUTPUT_DIR", output, *LONG, "SOLVER.MAX_ITER", iteration + 3)
+    train("--resume", "OUTPUT_DIR", output, *LONG, "SOLVER.MAX_ITER", iteration + 3)  # one process goes on for two, too
     starts = json.loads((output / "run.json").read_text())["starts"]
     assert [one["first_iteration"] for one in starts] == [0, iteration + 1]
     assert starts[1]["outcome"] == "finished"

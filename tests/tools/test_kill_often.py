@@ -8,7 +8,7 @@ import sys
 import pytest
 
 
-@pytest.mark.parametrize(("command", "kills"), [("prepare", 4), ("predict", 2), ("evaluate", 2), ("train", 1)])
+@pytest.mark.parametrize(("command", "kills"), [("prepare", 2), ("predict", 1), ("evaluate", 1), ("train", 1)])
 def test_what_is_killed_and_started_again_is_whole(command, kills, pytestconfig):
     tool = [sys.executable, "tools/kill_often.py", "--command", command, "--kills", str(kills)]
     done = subprocess.run(tool, cwd=pytestconfig.rootpath, capture_output=True, text=True)

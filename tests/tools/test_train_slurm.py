@@ -123,3 +123,4 @@ def test_a_preempted_job_goes_on(slurm, tmp_path, pytestconfig):
     first, second = json.loads((output / "run.json").read_text())["starts"]
     assert second["first_iteration"] == int(first["outcome"].split()[-1]) + 1
     assert second["outcome"] == "finished"
+    wait_for(lambda: not subprocess.run(state, env=env, capture_output=True).stdout.strip(), 60, log)  # it ended
