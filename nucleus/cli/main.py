@@ -57,7 +57,9 @@ def run_command(name: str, arguments: Sequence[str] | None = None) -> int:
     )
     module.add_arguments(parser)
     try:
-        return module.run(parser.parse_args(arguments))
+        code: int = module.run(parser.parse_args(arguments))
+        sys.stdout.flush()  # here, where a reader that has gone is known
+        return code
     except InputError as error:
         print(f"nucleus {name}: {error}", file=sys.stderr)
         return BAD_INPUT

@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 
@@ -55,9 +56,12 @@ def test_the_module_runs_as_a_program_and_bad_input_is_exit_code_two(tmp_path):
     assert missing in failed.stderr and "Traceback" not in failed.stderr
 
 
-def test_output_that_nobody_reads_ends_without_a_traceback():
-    command = [sys.executable, "-u", "-m", "nucleus", "zoo", "--json"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+@pytest.mark.parametrize("arguments", [["-u", "-m", "nucleus", "zoo", "--json"], ["-m", "nucleus", "zoo"]])
+def test_output_that_nobody_reads_ends_without_a_traceback(arguments):
+    """Written at once, and kept until the end."""
+    env = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    command = [sys.executable, *arguments]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env) as process:
         process.stdout.close()
         said = process.stderr.read()
     assert (process.returncode, said) == (141, "")
