@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tifffile
 from PIL import Image
 
 from nucleus.app.limits import Limits
@@ -19,7 +18,7 @@ from nucleus.errors import InputError
 from nucleus.formats.image_source import TIFF_MAGIC, ImageSource, open_image
 from nucleus.formats.raster import FORMATS
 from nucleus.formats.stored import Stored
-from nucleus.formats.tiff import open_tiff
+from nucleus.formats.tiff import open_tiff, this_file
 
 MOST_LISTED = 64  # images or channels of a file that a user can choose from
 LONGEST_NAME = 60  # characters of a channel's name
@@ -161,7 +160,7 @@ def _open(path: Path, choice: Choice) -> tuple[Stored, list[str]]:
 
 def _sizes(path: Path) -> list[str]:
     try:
-        with tifffile.TiffFile(path) as tiff:
+        with this_file(path) as tiff:
             return [" x ".join(map(str, one.shape)) for one in tiff.series[:MOST_LISTED]]
     except Exception:  # `open_tiff` says what is wrong
         return []

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from nucleus.errors import InputError
-from nucleus.formats.stored import LARGEST_CHUNK, MOST_PIXELS, Stored
+from nucleus.formats.stored import LARGEST_CHUNK, MOST_PIXELS, PixelSize, Stored, plausible
 
 UM_PER = {"micrometer": 1.0, "nanometer": 1e-3, "millimeter": 1e3, "centimeter": 1e4, "meter": 1e6, "angstrom": 1e-4}
 RED_GREEN_BLUE = ("FF0000", "00FF00", "0000FF")
@@ -101,11 +101,11 @@ def _scale(dataset: dict[str, Any], image: dict[str, Any]) -> np.ndarray:
     return np.prod([step["scale"] for step in steps if step.get("type") == "scale"] or [np.nan], axis=0)
 
 
-def _pixel_size(axes: str, units: list[float | None], scale: np.ndarray) -> tuple[float, float] | None:
+def _pixel_size(axes: str, units: list[float | None], scale: np.ndarray) -> PixelSize | None:
     if scale.shape != (len(axes),):
         return None
     height, width = (float(scale[axes.index(axis)]) * (units[axes.index(axis)] or 0.0) for axis in "YX")
-    return (height, width) if height > 0 and width > 0 else None
+    return plausible(height, width)
 
 
 def _checked(path: Path, array: Any, axes: str) -> Any:

@@ -16,8 +16,9 @@ PixelSize = tuple[float, float]  # height and width of a pixel in micrometres
 LARGEST_CHUNK = 1 << 30  # bytes that one tile or strip may take decoded
 MOST_PIXELS = 1 << 36  # of a declared plane; no slide has them, so that the file is broken or hostile
 
-# A printer's 300 dots per inch are 85 micrometres a pixel. What image programs put in by default is no pixel size.
-COARSEST_UM = 10.0
+# A printer's 300 dots per inch are 85 micrometres a pixel, and an atom is 0.0001 wide. What image programs put in by
+# default, or what is damaged, is no pixel size.
+FINEST_UM, COARSEST_UM = 1e-4, 10.0
 
 
 def _as_stored(pixels: np.ndarray) -> np.ndarray:
@@ -54,9 +55,9 @@ class Stored:
 
 
 def plausible(height_um: float, width_um: float) -> PixelSize | None:
-    """A pixel size read from resolution tags, or None where it is a printer's and not a microscope's."""
+    """A pixel size as a file states it, or None where it is a printer's and not a microscope's, or makes no sense."""
     sizes = (float(height_um), float(width_um))
-    return sizes if all(0 < size <= COARSEST_UM for size in sizes) else None
+    return sizes if all(FINEST_UM <= size <= COARSEST_UM for size in sizes) else None
 
 
 def check_regular(path: Path, expected: str) -> None:

@@ -65,7 +65,7 @@ def open_tiff(path: Path, series: int | None = None, level: int = 0) -> Stored:
             once without zarr.
     """
     try:
-        tiff = tifffile.TiffFile(path)
+        tiff = this_file(path)
     except OSError as error:
         raise InputError(path, expected="a readable TIFF file", found=error.strerror or str(error)[:120]) from error
     except Exception as error:  # tifffile raises what its many parsers raise
@@ -78,6 +78,16 @@ def open_tiff(path: Path, series: int | None = None, level: int = 0) -> Stored:
     except Exception as error:
         tiff.close()
         raise broken(path, error) from error
+
+
+def this_file(path: Path) -> tifffile.TiffFile:
+    """Open a TIFF file and never another: OME-XML may name other files of a set, by any path, and say that the pixels
+    are there. A file of a set is then what it holds itself, a series of pages.
+
+    Raises:
+        Exception: whatever tifffile's parsers raise.
+    """
+    return tifffile.TiffFile(path, _multifile=False)
 
 
 def broken(path: Path, error: Exception) -> InputError:
@@ -145,6 +155,9 @@ def _check(path: Path, series: Any, page: Any) -> None:
     height, width = (series.shape[series.axes.index(axis)] for axis in "YX")
     if height * width > MOST_PIXELS or height < 1 or width < 1:
         raise InputError(path, expected="an image of a size that a slide can have", found=f"{height} x {width} pixels")
+    if series.kind == "ome" and (missing := sum(plane is None for plane in series)):  # tifffile would read zeros
+        raise InputError(path, expected=f"an image of {len(series)} planes", found=f"{missing} that are missing",
+                         remedy="Save it again, whole and as one file.")  # fmt: skip
     if page.photometric not in COLOURS + GREYS:
         name = getattr(page.photometric, "name", page.photometric)
         raise InputError(path, expected="a grey or RGB image", found=f"the colour space {name}",
@@ -218,7 +231,7 @@ def _pixel_size(tiff: tifffile.TiffFile, series: Any, number: int) -> PixelSize 
         per_unit = (y[0] / y[1], x[0] / x[1])
         if tiff.is_imagej and (unit := str((tiff.imagej_metadata or {}).get("unit", "")).lower()):
             scale = UM_PER.get(unit)
-            return None if scale is None or min(per_unit) <= 0 else (scale / per_unit[0], scale / per_unit[1])
+            return None if scale is None else plausible(scale / per_unit[0], scale / per_unit[1])
         scale = UM_PER_RESOLUTION_UNIT.get(page.resolutionunit, 0.0)
         return plausible(scale / per_unit[0], scale / per_unit[1])
     except (KeyError, ValueError, TypeError, ZeroDivisionError, AttributeError, ElementTree.ParseError):
@@ -235,15 +248,17 @@ def _ome_pixel_size(pixels: ElementTree.Element) -> PixelSize | None:
     for axis in "YX":
         unit = pixels.get(f"PhysicalSize{axis}Unit", "µm").lower()
         sizes.append(float(pixels.attrib[f"PhysicalSize{axis}"]) * UM_PER[unit])
-    return (sizes[0], sizes[1]) if min(sizes) > 0 else None
+    return plausible(*sizes)
 
 
 def _channel_names(tiff: tifffile.TiffFile, series: Any, number: int) -> tuple[str, ...]:
+    """None where there are not as many as channels, as in a file of a set with a channel in each."""
     try:
         if tiff.is_ome:
-            return tuple(one.get("Name", "") for one in _ome_pixels(tiff, number).findall("./{*}Channel"))
-        labels = (tiff.imagej_metadata or {}).get("Labels") or []
-        count = series.shape[series.axes.index("C")] if "C" in series.axes else 0
-        return tuple(map(str, labels)) if len(labels) == count else ()
+            names = [one.get("Name", "") for one in _ome_pixels(tiff, number).findall("./{*}Channel")]
+        else:
+            names = list(map(str, (tiff.imagej_metadata or {}).get("Labels") or []))
+        count = series.shape[series.axes.index("C")] if "C" in series.axes else tiff.is_ome
+        return tuple(names) if len(names) == count else ()
     except (ValueError, IndexError, ElementTree.ParseError):
         return ()

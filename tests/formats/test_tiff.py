@@ -47,6 +47,11 @@ def test_several_images_ask_for_a_series(tmp_path):
         ({"imagej": True, "resolution": (2, 4), "metadata": {"unit": "um"}}, (0.25, 0.5)),
         ({"imagej": True, "resolution": (2, 4), "metadata": {"unit": "micron"}}, (0.25, 0.5)),
         ({"imagej": True, "resolution": (2, 4), "metadata": {"unit": "furlong"}}, None),
+        ({"imagej": True, "resolution": (72, 72), "metadata": {"unit": "inch"}}, None),  # a screen's
+        ({"ome": True, "metadata": {"PhysicalSizeX": 0.25, "PhysicalSizeY": 0.5}}, (0.5, 0.25)),
+        ({"ome": True, "metadata": {"PhysicalSizeX": 352.77, "PhysicalSizeY": 352.77}}, None),
+        ({"ome": True, "metadata": {"PhysicalSizeX": 1e-10, "PhysicalSizeY": 1e-10}}, None),
+        ({"ome": True, "metadata": {"PhysicalSizeX": "INF", "PhysicalSizeY": "INF"}}, None),
         ({}, None),
     ],
 )
@@ -76,3 +81,59 @@ def test_what_is_read_is_no_longer_the_file(tmp_path):
     assert pixels.flags.writeable
     (tmp_path / "a.tif").write_bytes(bytes(GREY8.nbytes + 1000))
     assert (pixels == GREY8).all()
+
+
+def ome(*images, uuid="1"):
+    """OME-XML of images, each a list of planes: a file's name and UUID, or None for what TiffData leaves out."""
+    described = ""
+    for number, planes in enumerate(images):
+        data = "".join(
+            f'<TiffData FirstC="{c}" IFD="0" PlaneCount="1"><UUID FileName="{plane[0]}">urn:uuid:{plane[1]}</UUID>'
+            "</TiffData>"
+            for c, plane in enumerate(planes)
+            if plane
+        )
+        channels = "".join(f'<Channel ID="Channel:{number}:{c}" Name="stain {c}"/>' for c in range(len(planes)))
+        described += (
+            f'<Image ID="Image:{number}"><Pixels ID="Pixels:{number}" DimensionOrder="XYCZT" Type="uint8" SizeX="90" '
+            f'SizeY="70" SizeC="{len(planes)}" SizeZ="1" SizeT="1">{channels}{data}</Pixels></Image>'
+        )
+    schema = "http://www.openmicroscopy.org/Schemas/OME/2016-06"
+    return f'<?xml version="1.0"?><OME xmlns="{schema}" UUID="urn:uuid:{uuid}">{described}</OME>'
+
+
+@pytest.mark.parametrize("compression", [None, "zlib"])
+@pytest.mark.parametrize("place", ["{folder}/other.tif", "../secret/other.tif", "missing.tif"])
+def test_no_other_file_is_opened_whatever_ome_xml_says(tmp_path, place, compression):
+    for name in ("secret", "here"):
+        (tmp_path / name).mkdir()
+    tifffile.imwrite(tmp_path / "secret" / "other.tif", 255 - GREY8, metadata=None, compression=compression)
+    there = place.format(folder=tmp_path / "secret")
+    path = tmp_path / "here" / "a.ome.tif"
+    tifffile.imwrite(path, GREY8, description=ome([(there, 2)]), metadata=None)
+    with open_image(path) as source:
+        assert (source.read_all() == GREY8).all()
+
+
+def test_a_file_of_a_set_is_what_it_holds_itself(tmp_path):
+    set_of_two = [("a.ome.tif", 1)], [("b.ome.tif", 2)]
+    for uuid, pixels in ((1, GREY8), (2, 255 - GREY8)):
+        tifffile.imwrite(
+            tmp_path / f"{'ab'[uuid - 1]}.ome.tif", pixels, description=ome(*set_of_two, uuid=uuid), metadata=None
+        )
+    for name, pixels in (("a", GREY8), ("b", 255 - GREY8)):
+        with open_image(tmp_path / f"{name}.ome.tif") as source:
+            assert (source.read_all() == pixels).all()
+    tifffile.imwrite(
+        tmp_path / "a.ome.tif", GREY8, description=ome([("a.ome.tif", 1), ("b.ome.tif", 2)]), metadata=None
+    )
+    with open_image(tmp_path / "a.ome.tif") as source:
+        assert (source.read_all() == GREY8).all() and source.channel_names == ()
+    with pytest.raises(InputError, match=r"one channel or three, of 0 to 0, found stain 1"):
+        open_image(tmp_path / "a.ome.tif", channels=["stain 1"])
+
+
+def test_a_missing_plane_is_not_filled_with_zeros(tmp_path):
+    tifffile.imwrite(tmp_path / "a.ome.tif", GREY8, description=ome([("a.ome.tif", 1), None]), metadata=None)
+    with pytest.raises(InputError, match=r"an image of 2 planes, found 1 that are missing"):
+        open_image(tmp_path / "a.ome.tif", channels=[0])
