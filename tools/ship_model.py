@@ -100,9 +100,12 @@ def ship(args: argparse.Namespace) -> list[str]:
         speed = measure_speed(load_model(weights=stored, device="cpu"))
         model = dataclasses.replace(model, agreement=agreement, speed=speed)
         write_model(staging, model)
-        place = args.models / args.name
-        shutil.rmtree(place, ignore_errors=True)
+        place, before = args.models / args.name, args.models / f".{args.name}.before"
+        shutil.rmtree(before, ignore_errors=True)  # of a kill
+        if place.exists():
+            place.replace(before)  # aside, and gone only when the new one is in its place
         staging.replace(place)
+        shutil.rmtree(before, ignore_errors=True)
     finally:
         shutil.rmtree(staging.parent, ignore_errors=True)
     said = []

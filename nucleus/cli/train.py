@@ -24,7 +24,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Detectron2's flags."""
     parser.add_argument("--config-file", required=True, metavar="FILE", help="a YAML file, such as those in configs/, "
                         "or nucleus://NAME")  # fmt: skip
-    parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint in OUTPUT_DIR")
+    parser.add_argument(
+        "--resume",
+        action="store_true",
+        help="go on from the last checkpoint in OUTPUT_DIR; with --eval-only, evaluate it",
+    )
     parser.add_argument("--eval-only", action="store_true", help="evaluate MODEL.WEIGHTS on DATASETS.TEST")
     parser.add_argument("--choose-threshold", action="store_true", help="with --eval-only: choose the score threshold "
                         "anew on the first of DATASETS.TEST and record it with MODEL.WEIGHTS")  # fmt: skip

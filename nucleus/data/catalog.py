@@ -11,7 +11,7 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 
 from nucleus.data.registry import BUILT_IN, SPLITS, read_registry
 from nucleus.errors import InputError
-from nucleus.formats.coco import read_coco
+from nucleus.formats.coco import read_coco_rles
 
 
 def register_all(datasets_root: str | Path | None = None) -> None:
@@ -95,10 +95,10 @@ def load_records(json_file: str | Path, image_root: str | Path) -> list[dict[str
         InputError: the file is missing or is no COCO file.
     """
     _check_file(json_file)
-    coco = read_coco(json_file)
+    coco = read_coco_rles(json_file)
     rles: dict[int, list[dict[str, Any]]] = {image["id"]: [] for image in coco["images"]}
     for annotation in coco["annotations"]:
-        if not annotation.get("iscrowd"):
+        if not annotation["iscrowd"]:
             rles[annotation["image_id"]].append(annotation["segmentation"])
     return [
         {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -184,7 +185,8 @@ def _stack(labels: Sequence[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
         stack = labels[0][None]
     else:
         height, width = (max(sides) for sides in zip(*(one.shape for one in labels), strict=True))
-        stack = labels[0].new_zeros(len(labels), height, width)
+        widest = functools.reduce(torch.promote_types, (one.dtype for one in labels))
+        stack = labels[0].new_zeros(len(labels), height, width, dtype=widest)
         for one, place in zip(labels, stack, strict=True):
             place[: one.shape[0], : one.shape[1]] = one
     return stack, sizes.to(stack.device, non_blocking=True)

@@ -12,11 +12,13 @@ from nucleus.errors import InputError
 from nucleus.formats.atomic import atomic_write
 from nucleus.modeling.checkpoint_reader import CheckpointReader
 from nucleus.modeling.checkpoint_writer import write_checkpoint
+from nucleus.modeling.pretrained import read_weights
 from nucleus.zoo.files import weights_file
 
 logger = logging.getLogger(__name__)
 
 LAST = "last_checkpoint"  # the file that names the checkpoint to go on from
+FINAL = "model_final"  # the checkpoint after the last step
 
 
 class NucleusCheckpointer(CheckpointReader):
@@ -24,6 +26,8 @@ class NucleusCheckpointer(CheckpointReader):
 
     `last_checkpoint` is written after the file that it names is complete, so it never names half a file.
     """
+
+    averaged = False  # whether, of a checkpoint with averaged weights, these are loaded
 
     def save(self, name: str, *, last: bool = True, **extra: Any) -> None:
         """Write OUTPUT_DIR/NAME.pth: the model and everything that was added; in the first process only.
@@ -51,6 +55,9 @@ class NucleusCheckpointer(CheckpointReader):
     def resume_or_load(self, path: str, *, resume: bool = True) -> dict[str, Any]:
         """Go on from the last checkpoint where there is one, with `resume`; else load the model alone from `path`.
 
+        A model that is loaded alone has the averaged weights where the file holds some: those that were evaluated. The
+        run that was in the folder before can then no longer be gone on with by mistake.
+
         Raises:
             InputError: the file is missing, or cannot be read.
         """
@@ -67,7 +74,23 @@ class NucleusCheckpointer(CheckpointReader):
                 found=f"{source}, which does not exist",
                 remedy=f"Write the name of a .pth file that is there into {where}." if resuming else "",
             )
-        return self.load(source) if resuming else self.load(source, checkpointables=[])
+        if resuming:
+            return self.load(source)
+        self.averaged = True
+        loaded = self.load(source, checkpointables=[])
+        if self.save_dir and self.save_to_disk:
+            (Path(self.save_dir) / LAST).unlink(missing_ok=True)
+        return loaded
+
+    def ended(self) -> bool:
+        """Whether the checkpoint to go on from is that of the end of a run."""
+        return self.has_checkpoint() and Path(self.get_checkpoint_file()).stem == FINAL
+
+    def _load_file(self, filename: str) -> dict[str, Any]:
+        loaded = super()._load_file(filename)
+        if self.averaged and isinstance(loaded.get("ema"), dict):
+            loaded["model"] = read_weights(filename)
+        return loaded
 
     def remedy(self, path: str) -> str:
         """A run need not begin anew for one broken checkpoint."""
@@ -80,6 +103,5 @@ class CheckpointHook(hooks.PeriodicCheckpointer):
     def before_train(self) -> None:
         """Of a run that was killed after its last periodic checkpoint, write model_final.pth, which is the same."""
         super().before_train()
-        last = Path(self.checkpointer.get_checkpoint_file()).stem
-        if 0 < self.trainer.start_iter == self.max_iter and last != f"{self.file_prefix}_final":
-            self.checkpointer.save(f"{self.file_prefix}_final", iteration=self.max_iter - 1)
+        if 0 < self.trainer.start_iter == self.max_iter and not self.checkpointer.ended():
+            self.checkpointer.save(FINAL, iteration=self.max_iter - 1)

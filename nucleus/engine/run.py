@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from detectron2.config import CfgNode
 from detectron2.engine import default_setup
 from detectron2.utils import comm
@@ -16,6 +17,7 @@ from detectron2.utils.logger import setup_logger
 import nucleus.modeling  # noqa: F401  registers the backbones
 from nucleus.config import load_config
 from nucleus.data.catalog import check_data_sets, register_all
+from nucleus.engine.checkpointer import LAST
 from nucleus.engine.manifest import check_same_data, run_manifest
 from nucleus.engine.outside import outside_errors
 from nucleus.engine.preemption import STOPPED
@@ -125,11 +127,29 @@ def read_config(args: argparse.Namespace) -> CfgNode:
     cfg = load_config(args.config_file, args.opts)
     if cfg.MODEL.DEVICE == "cuda" and (args.num_gpus == 0 or not torch.cuda.is_available()):
         cfg.MODEL.DEVICE = "cpu"
+    if args.eval_only and args.resume:
+        cfg.MODEL.WEIGHTS = last_checkpoint(cfg.OUTPUT_DIR)
     if cfg.SEED < 0:  # drawn here, so that config.yaml holds what reproduces the run
         cfg.SEED = comm.shared_random_seed()
     cfg.freeze()
     check_choice(args, cfg)
+    if comm.get_world_size() > 1 and cfg.MODEL.DEVICE == "cpu" and dist.get_backend() == "nccl":
+        raise InputError("MODEL.DEVICE", expected="cuda, as there are GPUs", found="cpu",
+                         remedy="Set it, or add --num-gpus 0 for several processes on CPUs.")  # fmt: skip
     return cfg
+
+
+def last_checkpoint(folder: str | Path) -> str:
+    """The checkpoint that an evaluation with --resume is of, as in Detectron2's tools/train_net.py.
+
+    Raises:
+        InputError: there is none.
+    """
+    name = Path(folder) / LAST
+    if not name.is_file():
+        raise InputError(name, expected="the name of a checkpoint to evaluate", found="nothing there",
+                         remedy="Leave --resume away and set MODEL.WEIGHTS.")  # fmt: skip
+    return str(Path(folder) / name.read_text(encoding="utf-8").strip())
 
 
 def set_up(cfg: CfgNode, args: argparse.Namespace) -> None:

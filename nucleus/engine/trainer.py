@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 import weakref
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
 import torch
-from detectron2.config import CfgNode
+from detectron2.config import CfgNode, get_cfg
 from detectron2.engine import DefaultTrainer, HookBase, create_ddp_model, hooks
 from detectron2.engine.train_loop import TrainerBase
 from detectron2.evaluation import inference_on_dataset, print_csv_format, verify_results
@@ -31,6 +32,7 @@ from nucleus.engine.picture_hook import PictureHook
 from nucleus.engine.preemption import StopOnTerminate
 from nucleus.engine.reseed import ReseedHook
 from nucleus.engine.score_threshold import USED, ThresholdHook, ThresholdRecord, first_threshold
+from nucleus.engine.shared_statistics import SharedStatistics
 from nucleus.engine.training_step import TrainingStep, autocast_dtype
 from nucleus.engine.validation_loss import build_validation_loss
 from nucleus.errors import InputError
@@ -41,6 +43,11 @@ from nucleus.modeling.score_threshold import DEFAULT, KEY
 logger = logging.getLogger(__name__)
 
 BEST_SCORE = "nucleus/DSB score (image mean)"  # among the scores of one data set
+# Keys of Detectron2 that its own mapper, loader and trainer read, which are not used here.
+NOT_READ = (
+    *("INPUT.CROP.ENABLED", "INPUT.RANDOM_FLIP", "INPUT.MIN_SIZE_TRAIN", "INPUT.MAX_SIZE_TRAIN"),
+    *("INPUT.MIN_SIZE_TEST", "INPUT.MAX_SIZE_TEST", "DATALOADER.SAMPLER_TRAIN", "TEST.AUG.ENABLED"),
+)
 # Keys of TEST without effect on models other than NucleusRCNN, and the values with which that is right.
 WITHOUT_EFFECT = {"VIEWS": 1, "EXPAND": 0.0, "MASK_STABILITY": False, "BOX_VOTING": 0.0}
 
@@ -104,6 +111,7 @@ class NucleusTrainer(DefaultTrainer):
             hooks.IterationTimer(),
             ReseedHook(cfg.SEED),
             hooks.LRScheduler(),
+            *([SharedStatistics(self.bare_model)] if comm.get_world_size() > 1 else []),
             *([] if self.ema is None else [EmaHook(self.ema, self.bare_model)]),
             ScoreHook(period, self._evaluate),
             *([record] if first_threshold(cfg) is None else []),
@@ -118,16 +126,28 @@ class NucleusTrainer(DefaultTrainer):
     def build_writers(self) -> list[EventWriter]:
         """The terminal, metrics.json and TensorBoard; what a resumed run repeats is taken out of both files."""
         folder = Path(self.cfg.OUTPUT_DIR)
-        trim_metrics(folder / "metrics.json", self.start_iter)
+        first = self.start_iter
+        if 0 < first < self.max_iter and self.checkpointer.ended():
+            first += 1  # the evaluation at the end of a run that is now to be longer was logged as of the step to come
+        trim_metrics(folder / "metrics.json", first)
         return [
             CommonMetricPrinter(self.max_iter),
             JSONWriter(str(folder / "metrics.json")),
-            TensorboardXWriter(str(folder), purge_step=self.start_iter),
+            TensorboardXWriter(str(folder), purge_step=first),
         ]
 
     def resume_or_load(self, resume: bool = True) -> None:
-        """Load MODEL.WEIGHTS; with `resume`, go on from the last checkpoint in OUTPUT_DIR where there is one."""
+        """Load MODEL.WEIGHTS; with `resume`, go on from the last checkpoint in OUTPUT_DIR where there is one.
+
+        Raises:
+            InputError: see `NucleusCheckpointer.resume_or_load`; or the processes do not see the same checkpoint.
+        """
         super().resume_or_load(resume)
+        starts = comm.all_gather(self.start_iter)
+        if len(set(starts)) > 1:
+            raise InputError(self.cfg.OUTPUT_DIR, expected="one folder that all processes see",
+                             found=f"that they would go on from the iterations {', '.join(map(str, starts))}",
+                             remedy="Set OUTPUT_DIR to a folder that all machines share.")  # fmt: skip
         self.data_loader.batch_sampler.start = self.start_iter
 
     def train(self) -> dict[str, Any]:
@@ -164,6 +184,10 @@ class NucleusTrainer(DefaultTrainer):
             verify_results(self.cfg, self._last_eval_results)
         return self._last_eval_results
 
+    def state_dict(self) -> dict[str, Any]:
+        """See TrainerBase; after the last step `iter` is that of a step which is not to come, and is not said."""
+        return super().state_dict() | {"iteration": min(self.iter, self.max_iter - 1)}
+
     def _evaluate(self) -> dict[str, Any]:
         self._last_eval_results = self.test(self.cfg, self.evaluated_model)
         return self._last_eval_results
@@ -178,8 +202,17 @@ class NucleusTrainer(DefaultTrainer):
         """The model of the config, in the memory layout that MODEL.CHANNELS_LAST asks for.
 
         Raises:
-            InputError: a key of WITHOUT_EFFECT is set for an architecture that does not know it.
+            InputError: a key of NOT_READ is set, or one of WITHOUT_EFFECT for an architecture that does not know it;
+                or the channels have another order than RGB and BGR.
         """
+        defaults = get_cfg()
+        for key in NOT_READ:
+            default, found = attrgetter(key)(defaults), attrgetter(key)(cfg)
+            if found != default:
+                raise InputError(key, expected=f"{default}: nothing here reads it", found=str(found),
+                                 remedy="What is read stands in nucleus/config.py.")  # fmt: skip
+        if cfg.INPUT.FORMAT not in ("RGB", "BGR"):
+            raise InputError("INPUT.FORMAT", expected="RGB or BGR", found=cfg.INPUT.FORMAT)
         given = [name for name, plain in WITHOUT_EFFECT.items() if cfg.TEST[name] != plain]
         if given and not issubclass(META_ARCH_REGISTRY.get(cfg.MODEL.META_ARCHITECTURE), NucleusRCNN):
             raise InputError("MODEL.META_ARCHITECTURE", expected=f"NucleusRCNN with TEST.{given[0]}",
@@ -269,6 +302,14 @@ class NucleusTrainer(DefaultTrainer):
 
 def _check(cfg: CfgNode) -> None:
     """Refuse what this trainer would leave out in silence."""
+    if cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS:
+        raise InputError("DATALOADER.FILTER_EMPTY_ANNOTATIONS", expected="False: images without nuclei are kept",
+                         found="True")  # fmt: skip
+    if cfg.SOLVER.CHECKPOINT_PERIOD < 1:
+        raise InputError("SOLVER.CHECKPOINT_PERIOD", expected="1 or more", found=str(cfg.SOLVER.CHECKPOINT_PERIOD))
+    if cfg.TEST.PATIENCE and not cfg.TEST.EVAL_PERIOD:
+        raise InputError("TEST.PATIENCE", expected="0 without evaluations while training",
+                         found=str(cfg.TEST.PATIENCE), remedy="Set TEST.EVAL_PERIOD, too.")  # fmt: skip
     if cfg.TEST.PRECISE_BN.ENABLED:
         raise InputError(
             "TEST.PRECISE_BN.ENABLED",

@@ -46,8 +46,9 @@ class TrainingStep(SimpleTrainer):
         optimizer: over the model's parameters.
         autocast: dtype of the forward pass, None for float32 throughout. float16 scales the loss and needs a GPU.
         clip_norm: largest 2-norm of the whole gradient; 0 for no limit.
-        accumulate: parts into which a batch is cut, one forward and backward pass each before the one step. The
-            gradient is that of the whole batch, but for layers and samplings that look at several images at once.
+        accumulate: parts into which a batch is cut, one forward and backward pass each before the one step. Each part
+            counts by its images. Losses that are means over the regions of a part weigh these a little differently
+            than over the whole batch, as with one process a part.
     """
 
     def __init__(
@@ -109,7 +110,9 @@ class TrainingStep(SimpleTrainer):
         """Bring the losses of all processes together, stop all of them if one is broken, and log."""
         values = dict(zip(losses, torch.stack([*losses.values()]).tolist(), strict=True))
         gradient = float(norm)
-        checked = values if self.scaler.is_enabled() else values | {"gradient": gradient}  # the scaler skips such steps
+        # With float16, a step whose gradient is not finite is skipped and the scale halved; below 1, that is no cure.
+        skipped = self.scaler.is_enabled() and self.scaler.get_scale() >= 1
+        checked = values if skipped else values | {"gradient": gradient}
         broken = [f"{name} {value}" for name, value in checked.items() if not math.isfinite(value)]
         own = StepReport(values, data_time, broken, file_names(data) if broken else [])
         reports: list[StepReport] = comm.all_gather(own)

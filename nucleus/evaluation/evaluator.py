@@ -29,7 +29,7 @@ from nucleus.evaluation.table import AGGREGATIONS, format_table
 from nucleus.evaluation.threshold import choose_threshold, is_test_set
 from nucleus.evaluation.write_evaluation import write_evaluation
 from nucleus.formats.atomic import atomic_write
-from nucleus.formats.coco import NUCLEUS, read_coco
+from nucleus.formats.coco import NUCLEUS, read_coco_rles
 from nucleus.formats.image import read_image
 from nucleus.masks.box_masks import BoxMasks
 from nucleus.masks.mask_stack import box_masks_from_stack
@@ -94,7 +94,7 @@ class NucleusEvaluator(DatasetEvaluator):
         self.min_kept = min_kept
         self.panels = panels
 
-        coco = read_coco(json_file)
+        coco = read_coco_rles(json_file)
         self._images = {image["id"]: image for image in coco["images"]}
         self._annotations = [_as_nucleus(annotation) for annotation in coco["annotations"]]
         self._truth_rles: dict[int, list[dict[str, Any]]] = {image_id: [] for image_id in self._images}
@@ -266,7 +266,7 @@ def may_choose_threshold(dataset_name: str) -> bool:
 def _as_nucleus(annotation: Mapping[str, Any]) -> dict[str, Any]:
     """Of the one class there is, whatever classes a file tells apart, and with what COCO AP asks for."""
     area = annotation["area"] if "area" in annotation else coco_area(annotation["segmentation"])
-    return {**annotation, "category_id": NUCLEUS["id"], "iscrowd": annotation.get("iscrowd", 0), "area": area}
+    return {**annotation, "category_id": NUCLEUS["id"], "area": area}
 
 
 def _flat(summary: Summary, names: Mapping[str, Any]) -> dict[str, float]:

@@ -186,6 +186,33 @@ def _check_values(path: Path, where: str, item: dict[str, Any]) -> None:
                          remedy="Cut the image into parts.")  # fmt: skip
 
 
+def read_coco_rles(path: str | Path) -> dict[str, Any]:
+    """Read a COCO file for training or evaluation: whatever its masks are, here they are compressed RLE.
+
+    Args:
+        path: a JSON file.
+
+    Returns:
+        As `read_coco`; each annotation has "segmentation" as compressed RLE and "iscrowd" 0 or 1.
+
+    Raises:
+        InputError: see `read_coco`; or a segmentation is none.
+    """
+    coco = read_coco(path)
+    sizes = {image["id"]: (image["height"], image["width"]) for image in coco["images"]}
+    for annotation in coco["annotations"]:
+        annotation["iscrowd"] = int(annotation.get("iscrowd") or 0)
+        segmentation = annotation["segmentation"]
+        if isinstance(segmentation, dict) and isinstance(segmentation.get("counts"), str):
+            continue  # as it should be
+        try:
+            annotation["segmentation"] = rle_from_segmentation(segmentation, *sizes[annotation["image_id"]])
+        except ValueError as error:
+            raise InputError(path, expected="polygons or run lengths of every nucleus",
+                             found=f"in annotation {annotation['id']}: {error}") from error  # fmt: skip
+    return coco
+
+
 def rle_from_segmentation(segmentation: Any, height: int, width: int) -> Rle:
     """Bring any COCO segmentation to compressed RLE.
 

@@ -67,7 +67,7 @@ class SparseROIAlign(ROIAlign):
     """Detectron2's ROIAlign, on a CPU by a sparse matrix.
 
     Equal up to the rounding of sums, and at coordinates: under autocast Detectron2 rounds boxes to the dtype of the
-    features, which for bfloat16 is a pixel at 256; here they stay float32.
+    features, which for bfloat16 is a pixel at 256; here they stay float32, on every device.
     """
 
     def forward(self, input: torch.Tensor, rois: torch.Tensor) -> torch.Tensor:
@@ -81,7 +81,7 @@ class SparseROIAlign(ROIAlign):
             (R, C, P, P); on a CPU under autocast float32, else of the dtype of the features.
         """
         if input.device.type != "cpu":
-            return super().forward(input, rois)
+            return super().forward(input.float(), rois).to(input.dtype)
         size = self.output_size
         size = (size, size) if isinstance(size, int) else tuple(size)
         pooled = _SparseROIAlign.apply(

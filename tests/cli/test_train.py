@@ -61,7 +61,7 @@ def test_a_broken_weight_ends_the_run_with_the_images_named(trained, train, tmp_
     shutil.copytree(trained[0], output)
     before = {path.name: path.read_bytes() for path in output.glob("*.pth")}
     checkpoint = torch.load(output / "model_final.pth", weights_only=True)
-    checkpoint["model"]["roi_heads.mask_head.predictor.bias"][:] = torch.nan
+    checkpoint["ema"]["module.roi_heads.mask_head.predictor.bias"][:] = torch.nan
     torch.save(checkpoint, output / "poisoned.pth")
     done = train.fails("OUTPUT_DIR", output, "MODEL.WEIGHTS", output / "poisoned.pth", "SOLVER.CHECKPOINT_PERIOD", 1)
     assert done.returncode == 2
@@ -80,7 +80,7 @@ def test_resuming_goes_on_where_the_run_ended(trained, train):
     checkpoint = torch.load(output / "model_final.pth", weights_only=True)
     assert (checkpoint["iteration"], int(checkpoint["ema"]["n_averaged"])) == (5, 6)
     iterations = [json.loads(line)["iteration"] for line in (output / "metrics.json").read_text().splitlines()]
-    assert iterations == [3, 5, 6]  # the steps of both starts, and the last evaluation; that of the first is undone
+    assert iterations == [3, 4, 5, 6]  # the steps of both starts, and the evaluation after each
     starts = json.loads((output / "run.json").read_text())["starts"]
     assert [start["first_iteration"] for start in starts] == [0, 4]
 
@@ -109,7 +109,8 @@ def copied(trained, tmp_path):
 
 def test_evaluating_gives_the_scores_of_the_run_and_leaves_its_config(trained, train, copied):
     before = (copied / "config.yaml").read_bytes()
-    train("--eval-only", "OUTPUT_DIR", copied, "MODEL.WEIGHTS", copied / "model_final.pth")
+    (copied / "last_checkpoint").write_text("model_final.pth")
+    train("--eval-only", "--resume", "OUTPUT_DIR", copied)  # the last checkpoint, as in Detectron2
     name = "evaluation/bbbc038_synthetic_test/coco_instances_results.json"
     ours, theirs = (json.loads((folder / name).read_text()) for folder in (copied, trained[0]))
     assert len(ours) == len(theirs) > 0
@@ -142,6 +143,7 @@ def test_a_threshold_is_chosen_afterwards_recorded_and_used(train, copied):
         (["--choose-threshold"], "--choose-threshold: expected --eval-only"),
         (["--choose-threshold", "--eval-only"], "expected a validation set"),
         (["--choose-threshold", "--eval-only", "DATASETS.TEST", "()"], "expected the name of a data set, found none"),
+        (["--eval-only", "--resume", "OUTPUT_DIR", "nowhere"], "nowhere/last_checkpoint: expected the name of a check"),
         (["DATASETS.TEST", "()"], "expected the name of a data set, found none"),
     ],
 )

@@ -1,8 +1,11 @@
+import json
+
 import pytest
 from detectron2.data import DatasetCatalog, MetadataCatalog
 
 from nucleus.data.catalog import check_data_sets, register, register_all
 from nucleus.errors import InputError
+from nucleus.masks.rle import decode_coco
 
 
 def test_records_hold_what_the_file_says(two_images):
@@ -14,6 +17,21 @@ def test_records_hold_what_the_file_says(two_images):
     assert (one["modality"], one["group"], len(one["rles"])) == ("small_fluorescent", "a", 2)
     assert (two["modality"], two["rles"]) == ("unknown", [])
     assert MetadataCatalog.get("two_images").json_file == str(json_file)
+
+
+def test_whatever_masks_the_file_has_they_are_run_lengths(two_images):
+    json_file, root, _ = two_images
+    coco = json.loads(json_file.read_text())
+    polygon = [[2, 3, 12, 3, 12, 15, 2, 15]]
+    coco["annotations"][0] |= {"segmentation": polygon, "iscrowd": None}
+    json_file.write_text(json.dumps(coco))
+    register("two_images", json_file, root)
+    mask = decode_coco(DatasetCatalog.get("two_images")[0]["rles"][0])
+    assert mask.shape == (40, 50) and mask[3:15, 2:12].all() and mask.sum() == 120
+    coco["annotations"][1]["segmentation"] = [[1, 2]]
+    json_file.write_text(json.dumps(coco))
+    with pytest.raises(InputError, match=rf"{json_file.name}: expected polygons or run lengths.*in annotation"):
+        DatasetCatalog.get("two_images")
 
 
 def test_all_built_in_names_are_registered_and_a_second_root_replaces_the_first(tmp_path):

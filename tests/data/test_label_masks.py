@@ -147,6 +147,15 @@ def test_images_of_other_sizes_together_give_what_each_gives():
     assert (crop_and_resize(mixed, boxes, 28) != expected).sum() <= 5
 
 
+@pytest.mark.parametrize("first", [0, 1])
+def test_small_and_large_label_numbers_together(first):
+    small = LabelMasks(LABELS.to(torch.int16))
+    large = LabelMasks(torch.where(LABELS > 0, LABELS + 40_000, 0))
+    parts = [small, large][:: 1 if first == 0 else -1]
+    both = crop_and_resize(parts, [part.get_bounding_boxes().tensor for part in parts], 4)
+    assert both.any(dim=(1, 2)).all() and torch.equal(both[:3], both[3:])
+
+
 def test_no_mask_gives_no_target():
     assert LabelMasks(LABELS)[:0].crop_and_resize(torch.zeros(0, 4), 28).shape == (0, 28, 28)
 

@@ -83,6 +83,38 @@ def test_the_threshold_chosen_on_the_first_set_holds_for_all_and_for_the_checkpo
     assert scores["threshold"] == {"score threshold": 0.5}
 
 
+def test_a_longer_run_goes_on_after_the_last_step_and_keeps_the_scores_of_the_last_evaluation(small, tmp_path):
+    def state(name):
+        return torch.load(tmp_path / f"{name}.pth", weights_only=True)
+
+    def evaluated():
+        lines = map(json.loads, (tmp_path / "metrics.json").read_text().splitlines())
+        return [line["iteration"] for line in lines if "nucleus/DSB score (image mean)" in line]
+
+    small.merge_from_list(["SOLVER.MAX_ITER", 2, "TEST.EVAL_PERIOD", 2, "SOLVER.CHECKPOINT_PERIOD", 2])
+    run(small)
+    (tmp_path / "model_final.pth").unlink()  # as if killed between the last two saves
+    (tmp_path / "last_checkpoint").write_text("model_0000001.pth")
+    run(small, resume=True)
+    for name in ("model_0000001", "model_best", "model_final"):
+        assert state(name)["iteration"] == state(name)["trainer"]["iteration"] == 1
+    assert evaluated() == [2]
+    small.SOLVER.MAX_ITER = 4
+    longer, _ = run(small, resume=True)
+    assert longer.start_iter == 2 and state("model_final")["trainer"]["iteration"] == 3
+    assert evaluated() == [2, 4]
+
+
+def test_a_new_run_in_an_old_folder_cannot_be_gone_on_with_as_the_old_one(small, tmp_path):
+    small.merge_from_list(["SOLVER.MAX_ITER", 1, "TEST.EVAL_PERIOD", 0])
+    run(small)
+    trainer = NucleusTrainer(small)
+    trainer.resume_or_load(False)  # and killed here
+    assert NucleusTrainer(small).checkpointer.get_checkpoint_file() == ""
+    again, _ = run(small, resume=True)
+    assert again.start_iter == 0
+
+
 def learning_rates(cfg, steps):
     """The factor on the base rate before each of some steps."""
     optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=1.0)
@@ -114,6 +146,22 @@ def test_settings_that_would_be_left_out_in_silence_are_refused(cfg):
         other.merge_from_list([key, True])
         with pytest.raises(InputError, match=key):
             NucleusTrainer(other)
+    not_read = {"INPUT.CROP.ENABLED": True, "INPUT.RANDOM_FLIP": "none", "INPUT.MIN_SIZE_TEST": 1600,
+                "DATALOADER.SAMPLER_TRAIN": "RepeatFactorTrainingSampler", "TEST.AUG.ENABLED": True}  # fmt: skip
+    for key, value in (not_read | {"INPUT.FORMAT": "L"}).items():
+        other = cfg.clone()
+        other.merge_from_list([key, value])
+        with pytest.raises(InputError, match=rf"{key}: expected .*, found {value}"):
+            NucleusTrainer.build_model(other)
+    for key, value in {"DATALOADER.FILTER_EMPTY_ANNOTATIONS": True, "SOLVER.CHECKPOINT_PERIOD": 0}.items():
+        other = cfg.clone()
+        other.merge_from_list([key, value])
+        with pytest.raises(InputError, match=rf"{key}: expected .*, found {value}"):
+            NucleusTrainer(other)
+    other = cfg.clone()
+    other.merge_from_list(["TEST.PATIENCE", 3, "TEST.EVAL_PERIOD", 0])
+    with pytest.raises(InputError, match=r"TEST\.PATIENCE: expected 0 without evaluations"):
+        NucleusTrainer(other)
     for key in ("BIAS_LR_FACTOR", "WEIGHT_DECAY_NORM", "WEIGHT_DECAY_BIAS"):
         other = cfg.clone()
         other.merge_from_list([f"SOLVER.{key}", 0.5])
@@ -151,7 +199,8 @@ def test_unknown_optimizers_and_precisions_are_refused(cfg):
         NucleusTrainer.build_optimizer(cfg, nn.Linear(1, 1))
 
 
-def test_the_averaged_weights_are_what_is_loaded(cfg, tmp_path):
+def test_the_averaged_weights_are_what_is_loaded(small, tmp_path):
+    cfg = small
     model = build_model(cfg)
     plain = model.state_dict()
     averaged = {f"module.{key}": value + 1 if value.is_floating_point() else value for key, value in plain.items()}
@@ -160,6 +209,11 @@ def test_the_averaged_weights_are_what_is_loaded(cfg, tmp_path):
     load_trained_weights(model, cfg.MODEL.WEIGHTS)
     key = "roi_heads.box_predictor.cls_score.bias"
     assert torch.equal(model.state_dict()[key], averaged[f"module.{key}"])
+
+    cfg.OUTPUT_DIR = str(tmp_path)
+    trainer = NucleusTrainer(cfg)
+    trainer.resume_or_load(False)  # trained on from what was evaluated
+    assert torch.equal(trainer.bare_model.state_dict()[key], averaged[f"module.{key}"])
 
 
 def test_weights_that_are_missing_are_an_error(cfg, tmp_path):

@@ -120,6 +120,23 @@ def test_a_broken_gradient_of_a_sound_loss_is_found(batch):
         training.run_step()
 
 
+def test_float16_skips_broken_gradients_until_its_scale_is_no_cure(batch):
+    class Root(Regression):
+        def forward(self, batch):
+            return {"loss": (self.layer.bias * 0).abs().sqrt().sum()}
+
+    model = Root()
+    training = TrainingStep(model, [batch] * 4, torch.optim.SGD(model.parameters(), lr=0.1), torch.float16)
+    training.scaler = torch.amp.GradScaler("cpu", init_scale=4.0)
+    with EventStorage():
+        for training.iter, scale in enumerate((2.0, 1.0, 0.5)):
+            training.run_step()
+            assert training.scaler.get_scale() == scale
+        with pytest.raises(InputError, match="found gradient nan"):
+            training.run_step()
+    assert torch.equal(model.layer.weight, torch.ones(1, 3))
+
+
 def test_detectron2s_own_complaint_names_the_images_too(batch):
     class Complaint(Regression):
         def forward(self, batch):

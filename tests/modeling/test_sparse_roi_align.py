@@ -77,6 +77,13 @@ def test_no_regions():
     assert (maps[0].grad == 0).all()
 
 
+def test_elsewhere_the_features_keep_their_dtype():
+    """On a device of shapes alone, which stands for a GPU."""
+    features = torch.zeros(1, 3, 8, 8, device="meta", dtype=torch.bfloat16)
+    pooled = SparseROIAlign((2, 2), 1.0, 0, aligned=True)(features, torch.zeros(5, 5, device="meta"))
+    assert pooled.shape == (5, 3, 2, 2) and pooled.dtype == torch.bfloat16
+
+
 def test_boxes_keep_their_precision_under_autocast():
     """Detectron2 rounds them to bfloat16 there: 201.25 becomes 201."""
     features = torch.arange(256.0).expand(1, 1, 4, 256).to(torch.bfloat16)
