@@ -22,6 +22,7 @@ from nucleus.masks.box_masks import BoxMasks
 
 if TYPE_CHECKING:
     from nucleus.inference.predictor import Model
+    from nucleus.inference.tiling import TileGrid
 
 LOWEST = 0.05  # score; the lowest threshold of the page
 
@@ -37,14 +38,28 @@ def find_nuclei(picture: Picture, model: Model, progress: Callable[[int, int], N
     Returns:
         The nuclei at threshold LOWEST.
     """
+    from nucleus.inference.segment import plans  # it imports torch
+
+    for grid in plans(picture.source, model, None):
+        found, full = _look(picture, model, grid, progress)
+        if not full:
+            break
+    return found
+
+
+def _look(
+    picture: Picture, model: Model, grid: TileGrid, progress: Callable[[int, int], None]
+) -> tuple[Prediction, bool]:
+    """The nuclei that one grid of tiles gives, and whether some may be missing: see `nucleus.inference.segment`."""
     from nucleus.inference.frames import frame_of
-    from nucleus.inference.segment import is_blank, plan  # they import torch
+    from nucleus.inference.segment import is_blank, is_full
     from nucleus.inference.stitching import offered
 
-    grid = plan(picture.source, model, None)
     progress(0, len(grid))
     if len(grid) == 1:
-        return model.predict(picture.rgb).at(LOWEST)
+        prediction = model.predict(picture.rgb)
+        return prediction.at(LOWEST), is_full(prediction, model)
+    full = False
     scale = model.scale_of(grid.height, grid.width)
     boxes, pixels, scores = [np.zeros((0, 4), dtype=np.int64)], [np.zeros(0, dtype=bool)], [np.zeros(0, np.float32)]
     for tile in grid:
@@ -52,6 +67,7 @@ def find_nuclei(picture: Picture, model: Model, progress: Callable[[int, int], N
         view = picture.rgb[frame.read.top : frame.read.bottom, frame.read.left : frame.read.right]
         if not is_blank(view):
             found = model.predict_batch([view], frames=[frame])[0].at(LOWEST)
+            full = full or is_full(found, model)
             chosen = offered(tile, found.masks, grid.margin)
             masks = found.masks[chosen]
             boxes.append(masks.boxes + np.tile([tile.read.left, tile.read.top], 2))
@@ -59,4 +75,4 @@ def find_nuclei(picture: Picture, model: Model, progress: Callable[[int, int], N
             scores.append(found.scores[chosen])
         progress(tile.number + 1, len(grid))
     every = BoxMasks(np.concatenate(boxes), np.concatenate(pixels), grid.height, grid.width)
-    return Prediction(every, np.concatenate(scores), LOWEST)
+    return Prediction(every, np.concatenate(scores), LOWEST), full

@@ -203,7 +203,10 @@ class _Progress:
             self.inner[image.name] = self.new_bar(
                 total=total, unit="tile", desc=image.name[-30:], leave=False, disable=None, file=sys.stderr
             )
-        self.inner[image.name].update(done - self.inner[image.name].n)
+        bar = self.inner[image.name]
+        if bar.total != total:  # again, in finer tiles
+            bar.reset(total)
+        bar.update(done - bar.n)
 
     def _close_inner(self, name: str) -> None:
         if name in self.inner:
@@ -223,8 +226,8 @@ def _print(report: Report, model: Model, folder: Path) -> None:
     for done in every:
         if done.full:
             print(f"WARNING: {done.name}: {done.full} of {done.tiles} {_plural('tile', done.tiles)} gave "
-                  f"{model.max_detections} detections, the most that the model gives: nuclei may be missing. "
-                  f"Use a smaller --tile.")  # fmt: skip
+                  f"{model.max_detections} nuclei, the most that the model gives: some may be missing. Use a smaller "
+                  f"--tile, or raise TEST.DETECTIONS_PER_IMAGE in the config.")  # fmt: skip
         if done.cut:
             print(f"WARNING: {done.name}: {done.cut} nuclei end at the edge of what a tile shows. Use a larger --tile.")
     print("Written:", folder, *report.joined)

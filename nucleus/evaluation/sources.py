@@ -248,10 +248,12 @@ def _results(path: Path, truth: Source | None) -> Source:
         found = "brackets nested without end" if isinstance(error, RecursionError) else str(error)[:120]
         raise InputError(path, expected="COCO results, a JSON list", found=found,
                          remedy="The file may be truncated: write or copy it again.") from error  # fmt: skip
-    names = truth.ids or {name: name for name in truth.entries}
-    items: dict[str, list[dict[str, Any]]] = {name: [] for name in truth.entries}
     for number, result in enumerate(results):
         _check_result(path, number, result)
+    by_name = {result["image_id"] for result in results if isinstance(result["image_id"], str)}  # of `nucleus predict`
+    names = {**match_names(by_name, truth.entries), **truth.ids}
+    items: dict[str, list[dict[str, Any]]] = {name: [] for name in truth.entries}
+    for result in results:
         if result["image_id"] not in names:
             remedy = "Results know images by number: give the COCO file with these numbers as the truth."
             raise InputError(path, expected=f"images of {truth.path}", found=f"image_id {result['image_id']!r}",

@@ -32,6 +32,7 @@ def write_geojson(
     scores: Sequence[float] | np.ndarray | None = None,
     *,
     object_type: str = "detection",
+    downsample: tuple[float, float] = (1.0, 1.0),
 ) -> None:
     """Write the nuclei of a label image as a FeatureCollection, one a line, in ascending order of their labels.
 
@@ -40,15 +41,22 @@ def write_geojson(
         label_image: integers (H, W), 0 background; also an array on disk.
         scores: of label 1, 2, ..., in [0, 1]; None or NaN where unknown.
         object_type: what the nuclei become in QuPath: "detection" (light, not editable) or "annotation" (editable).
+        downsample: pixels of the full image for one of the label image, down and across.
 
     Raises:
         ValueError: there are fewer scores than the largest label.
         OSError: the disk is full or not writable.
     """
-    write_nuclei(path, iterate_nuclei(label_image, scores), object_type=object_type)
+    write_nuclei(path, iterate_nuclei(label_image, scores), object_type=object_type, downsample=downsample)
 
 
-def write_nuclei(path: str | Path, nuclei: Iterable[Nucleus], *, object_type: str = "detection") -> None:
+def write_nuclei(
+    path: str | Path,
+    nuclei: Iterable[Nucleus],
+    *,
+    object_type: str = "detection",
+    downsample: tuple[float, float] = (1.0, 1.0),
+) -> None:
     """Write nuclei as they come; memory does not grow with their number.
 
     A nucleus is a Polygon with its holes, or a MultiPolygon if it has several pieces. Its label is its `name`, its
@@ -57,7 +65,7 @@ def write_nuclei(path: str | Path, nuclei: Iterable[Nucleus], *, object_type: st
     Args:
         path: the file to write; a killed run leaves the old file or the new one.
         nuclei: each with at least one pixel.
-        object_type: as for `write_geojson`.
+        object_type, downsample: as for `write_geojson`.
 
     Raises:
         OSError: the disk is full or not writable.
@@ -67,14 +75,15 @@ def write_nuclei(path: str | Path, nuclei: Iterable[Nucleus], *, object_type: st
     with atomic_write(path) as temporary, temporary.open("w", encoding="ascii") as file:
         file.write('{"type": "FeatureCollection", "features": [')
         for index, nucleus in enumerate(nuclei):
-            file.write((",\n" if index else "\n") + json.dumps(_feature(nucleus, object_type), allow_nan=False))
+            feature = _feature(nucleus, object_type, downsample)
+            file.write((",\n" if index else "\n") + json.dumps(feature, allow_nan=False))
         file.write("\n]}\n")
 
 
-def _feature(nucleus: Nucleus, object_type: str) -> dict[str, Any]:
+def _feature(nucleus: Nucleus, object_type: str, downsample: tuple[float, float]) -> dict[str, Any]:
     left, top = nucleus.box[:2]
     polygons = [
-        [[*points, points[0]] for points in (ring.tolist() for ring in polygon)]
+        [[*points, points[0]] for points in (_enlarged(ring, downsample).tolist() for ring in polygon)]
         for polygon in trace_polygons(nucleus.mask, top, left)
     ]
     geometry = (
@@ -86,6 +95,10 @@ def _feature(nucleus: Nucleus, object_type: str) -> dict[str, Any]:
     if np.isfinite(nucleus.score):
         properties["measurements"] = {"score": nucleus.score}
     return {"type": "Feature", "geometry": geometry, "properties": properties}
+
+
+def _enlarged(ring: np.ndarray, downsample: tuple[float, float]) -> np.ndarray:
+    return ring if downsample == (1, 1) else np.round(ring * downsample[::-1], 2)
 
 
 def read_geojson(

@@ -50,6 +50,7 @@ class ImageSource:
         shape: (H, W) or (H, W, 3).
         dtype: of the values, native byte order.
         pixel_size_um: height and width of a pixel in micrometres, or None if unknown.
+        downsample: pixels of the full image for one of this level of a pyramid, down and across; 1 for no pyramid.
         channel_names: of the channels chosen; empty if unknown.
     """
 
@@ -63,6 +64,7 @@ class ImageSource:
     ) -> None:
         self.name = name
         self.pixel_size_um: PixelSize | None = stored.pixel_size_um
+        self.downsample = stored.downsample
         self._stored = stored
         self._plane = Plane(stored, name, channels, page)
         names = stored.channel_names

@@ -61,15 +61,19 @@ def _open(path: Path, node: Any, series: int | None, level: int) -> Stored:
     array = group[datasets[level]["path"]]
     described = [{"name": one} if isinstance(one, str) else one for one in image.get("axes") or "tczyx"]
     axes = "".join(one["name"][:1].upper() for one in described)
+    array = _checked(path, array, axes)
+    full = group[datasets[0]["path"]].shape
+    down, across = (full[axes.index(axis)] / array.shape[axes.index(axis)] for axis in "YX")
     units = [UM_PER.get(one.get("unit", "")) for one in described]
     channels = attributes.get("omero", {}).get("channels", [])
     colours = tuple(str(one.get("color", "")).upper() for one in channels)
     return Stored(
-        _checked(path, array, axes),
+        array,
         axes,
         is_rgb=colours == RED_GREEN_BLUE and array.dtype == np.uint8,  # stained tissue; fluorescence has more bits
         channel_names=tuple(str(one.get("label", "")) for one in channels),
         pixel_size_um=_pixel_size(axes, units, _scale(datasets[level], image)),
+        downsample=(down, across),
     )
 
 

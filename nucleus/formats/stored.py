@@ -40,6 +40,7 @@ class Stored:
         has_alpha: the last channel is alpha.
         channel_names: as the file has them; may be empty.
         pixel_size_um: (height, width) in micrometres, or None where the file does not say.
+        downsample: pixels of the full image for one of this level of a pyramid, down and across.
         convert: what makes intensities or RGB of the values read (a palette, inverted greys).
         close: lets go of the file.
     """
@@ -50,6 +51,7 @@ class Stored:
     has_alpha: bool = False
     channel_names: tuple[str, ...] = ()
     pixel_size_um: PixelSize | None = None
+    downsample: tuple[float, float] = (1.0, 1.0)
     convert: Callable[[np.ndarray], np.ndarray] = _as_stored
     close: Callable[[], None] = _nothing
 

@@ -116,7 +116,7 @@ def _open(path: Path, tiff: tifffile.TiffFile, number: int | None, level: int) -
     has_alpha = "S" in axes and not is_rgb and tuple(page.extrasamples) in ((1,), (2,))
     if "S" in axes and not is_rgb and "C" not in axes:
         axes = axes.replace("S", "C")
-    ratio = [full.shape[full.axes.index(axis)] / series.shape[series.axes.index(axis)] for axis in "YX"]
+    down, across = (full.shape[full.axes.index(axis)] / series.shape[series.axes.index(axis)] for axis in "YX")
     size = _pixel_size(tiff, full, number or 0)
     return Stored(
         pixels=_pixels(path, series, page),
@@ -124,7 +124,8 @@ def _open(path: Path, tiff: tifffile.TiffFile, number: int | None, level: int) -
         is_rgb=is_rgb or (page.photometric == PHOTOMETRIC.PALETTE and not tiff.is_imagej),
         has_alpha=has_alpha,
         channel_names=_channel_names(tiff, full, number or 0),
-        pixel_size_um=(size[0] * ratio[0], size[1] * ratio[1]) if size else None,
+        pixel_size_um=(size[0] * down, size[1] * across) if size else None,
+        downsample=(down, across),
         convert=_converter(tiff, page),
         close=tiff.close,
     )

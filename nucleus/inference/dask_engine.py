@@ -78,14 +78,12 @@ def predict_files_on_dask(
             token.unlink(missing_ok=True)
     shutil.rmtree(output.unfinished, ignore_errors=True)  # of workers that died
     report = Report()
-    there = []
     for image in images:
         outcome = run.outcomes[image.name]
         if isinstance(outcome, InputError):
             report.failed[image.path] = outcome
             continue
-        there.append(image)
         (report.skipped if image.name in before & run.skipped else report.done).append(outcome)
-    report.joined = output.join(there) if there else []
+    report.joined = output.join() if report.done or report.skipped else []
     report.seconds = time.perf_counter() - start
     return report

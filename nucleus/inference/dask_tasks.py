@@ -24,7 +24,7 @@ from nucleus.inference.dask_checks import check_worker
 from nucleus.inference.dask_work import Found, Images, Large, Result, Stitch, Tiles, Work
 from nucleus.inference.image_files import ImageFile
 from nucleus.inference.output_folder import Output, State
-from nucleus.inference.predict_files import Reading, in_memory, predict_source
+from nucleus.inference.predict_files import Reading, own_errors, predict_source
 from nucleus.inference.predictor import Model, load_model
 from nucleus.inference.segment import in_batches, nuclei_of_tiles, plan
 from nucleus.inference.tiling import Tile, TileGrid
@@ -138,26 +138,27 @@ def _model(job: Job) -> Model:
 
 def _image(job: Job, model: Model, image: ImageFile) -> Found:
     try:
-        done = job.output.done_before(image)
-        if done is not None:
-            job.output.forget_tiles(image)
-            return Found(done, before=True)
-        file = State.of(image.path)
-        with in_memory(image), job.reading.open(image.path) as source:
-            grid = plan(source, model, job.tile)
-            if len(grid) == 1:
-                done = predict_source(image, file, source, grid, model, job.output, job.batch)
+        with own_errors(image):
+            done = job.output.done_before(image)
+            if done is not None:
                 job.output.forget_tiles(image)
-                return Found(done)
-        # Made here, where no other task of this image is under way: it removes tiles of other settings.
-        store = job.output.tiles(image, file)
-        return Found(Large(image, file, store, len(grid), len(list(in_batches(grid, job.batch)))))
+                return Found(done, before=True)
+            file = State.of(image.path)
+            with job.reading.open(image.path) as source:
+                grid = plan(source, model, job.tile)
+                if len(grid) == 1:
+                    done = predict_source(image, file, source, job.tile, model, job.output, job.batch)
+                    job.output.forget_tiles(image)
+                    return Found(done)
+            # Made here, where no other task of this image is under way: it removes tiles of other settings.
+            store = job.output.tiles(image, file)
+            return Found(Large(image, file, store, len(grid), len(list(in_batches(grid, job.batch)))))
     except InputError as error:
         return Found(error)
 
 
 def _tiles(job: Job, model: Model, work: Tiles) -> int:
-    with in_memory(work.large.image):
+    with own_errors(work.large.image):
         source, batches, grid = _opened(job, model, work.large)
         chosen = batches[work.start : work.stop]
         for tiles in chosen:
@@ -196,11 +197,11 @@ def _stitch(job: Job, model: Model, large: Large) -> Found:
     """
     image = large.image
     try:
-        with in_memory(image), only_writer(large.store.folder, wait=True):
+        with own_errors(image), only_writer(large.store.folder, wait=True):
             done = job.output.done_before(image)
             if done is None:
-                source, _, grid = _opened(job, model, large)
-                done = predict_source(image, large.file, source, grid, model, job.output, job.batch)
+                source, _, _ = _opened(job, model, large)
+                done = predict_source(image, large.file, source, job.tile, model, job.output, job.batch)
             _close()
             job.output.forget_tiles(image)
         return Found(done)

@@ -75,7 +75,7 @@ def _labels(path: Path, one: Segmentation) -> None:
 
 
 def _geojson(path: Path, one: Segmentation) -> None:
-    write_geojson(path, one.labels, one.scores)
+    write_geojson(path, one.labels, one.scores, downsample=one.image.downsample if one.image else (1.0, 1.0))
 
 
 def _imagej(path: Path, one: Segmentation) -> None:
@@ -95,6 +95,11 @@ def _join_coco(path: Path, parts: Iterable[Path]) -> None:
 
 
 def _kaggle(path: Path, one: Segmentation) -> None:
+    try:
+        one.name.encode()
+    except UnicodeEncodeError:
+        raise InputError(ascii(one.name), expected="a file name in UTF-8, for the format kaggle", found="another one",
+                         remedy="Rename it.") from None  # fmt: skip
     write_kaggle_csv(path, kaggle_rows(one.name, one.labels))
 
 

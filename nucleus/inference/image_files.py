@@ -9,6 +9,7 @@ from pathlib import Path
 from nucleus.errors import InputError
 from nucleus.formats.image_source import IMAGE_SUFFIXES
 from nucleus.formats.ome_zarr import is_zarr
+from nucleus.inference.claims import Claims
 
 ZARR = ".zarr"
 
@@ -32,8 +33,9 @@ def find_images(inputs: Iterable[Path], *, leave_out: Path | None = None) -> lis
 
     Args:
         inputs: files, taken whatever their names are, and folders, in which all files named as images are taken, also
-            in folders below. Hidden ones are left out.
-        leave_out: a folder whose files are none of them, such as that of the output.
+            in folders below. Hidden ones are left out, and those that nucleus wrote.
+        leave_out: the folder of the output. Its files are none of them; one that nucleus wrote there is not, though it
+            is named itself.
 
     Returns:
         The files in the order of the inputs, those of a folder by name; each once.
@@ -44,6 +46,7 @@ def find_images(inputs: Iterable[Path], *, leave_out: Path | None = None) -> lis
     """
     files: dict[Path, ImageFile] = {}
     excluded = leave_out.resolve() if leave_out else None
+    written = Claims(excluded).every() if excluded else set()
     for given in inputs:
         if not given.exists():
             raise InputError(given, expected="an image or a folder of images", found="nothing there")
@@ -51,8 +54,11 @@ def find_images(inputs: Iterable[Path], *, leave_out: Path | None = None) -> lis
         if is_folder and given.resolve() == excluded:
             raise InputError(given, expected="a folder for the output that is not that of the images",
                              found="the same one", remedy="Name another: it fills with images.")  # fmt: skip
-        found = list(_in_folder(given, {excluded} if excluded else set())) if is_folder else [given]
-        if not found:
+        if is_folder:
+            found = list(_in_folder(given, {excluded} if excluded else set(), set()))
+        else:
+            found = [given] if given.resolve() not in written else []
+        if not found and is_folder:
             raise InputError(given, expected=f"images ({' '.join(IMAGE_SUFFIXES)})", found="none in this folder")
         for path in found:
             place = path.relative_to(given) if is_folder else Path(path.name)
@@ -62,7 +68,10 @@ def find_images(inputs: Iterable[Path], *, leave_out: Path | None = None) -> lis
         other = named.setdefault(file.name, file.path)
         if other != file.path:
             raise InputError(file.path, expected="names that differ in more than their ending",
-                             found=f"the name of {other}", remedy="Rename one, or use two outputs.")  # fmt: skip
+                             found=f"the name of {other}",
+                             remedy="Rename one, or name the images one by one.")  # fmt: skip
+    if not files:
+        raise InputError(leave_out or "", expected="images that nucleus did not write itself", found="none")
     return list(files.values())
 
 
@@ -72,10 +81,11 @@ def _stem(path: Path) -> str:
     return stem[: -len(".ome")] if stem.lower().endswith(".ome") and len(stem) > len(".ome") else stem
 
 
-def _in_folder(folder: Path, seen: set[Path]) -> Iterator[Path]:
+def _in_folder(folder: Path, seen: set[Path], written: set[Path]) -> Iterator[Path]:
     """Images below a folder, by name; not inside OME-Zarr folders, hidden ones and those of `seen`, which grows: links
-    may lead in a circle."""
+    may lead in a circle. Nor those of `written`, which grows by what nucleus wrote into folders under way."""
     seen.add(folder.resolve())
+    written |= Claims(folder).every()
     try:
         paths = sorted(folder.iterdir())
     except OSError as error:
@@ -85,6 +95,6 @@ def _in_folder(folder: Path, seen: set[Path]) -> Iterator[Path]:
             continue
         if path.is_dir() and path.suffix.lower() != ZARR:
             if path.resolve() not in seen:
-                yield from _in_folder(path, seen)
-        elif path.suffix.lower() in IMAGE_SUFFIXES:
+                yield from _in_folder(path, seen, written)
+        elif path.suffix.lower() in IMAGE_SUFFIXES and path not in written:
             yield path

@@ -1,8 +1,8 @@
 """The output folder of a run of prediction, and what is done in it: a run that was stopped goes on from there.
 
 The folder holds a file an image and format, one file for all images of the formats that allow it, and a hidden folder
-`.nucleus` with what is needed to go on: the settings, a record of each image that is done, the tiles of large images
-under way, and files that are being written, which are moved to their place when they are whole.
+`.nucleus` with what is needed to go on: the settings, which files are whose, a record of each image that is done, the
+tiles of large images under way, and files that are being written, which are moved to their place when they are whole.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import copy
 import json
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -22,12 +22,13 @@ import numpy as np
 from nucleus.errors import InputError
 from nucleus.formats.atomic import atomic_write
 from nucleus.formats.image_source import ImageSource
-from nucleus.inference.exports import Format, Segmentation
+from nucleus.inference.claims import FILES, HIDDEN, Claims
+from nucleus.inference.exports import FORMATS, Format, Segmentation
 from nucleus.inference.image_files import ImageFile
 from nucleus.inference.segment import Segmented
 from nucleus.inference.tile_store import TileStore
 
-HIDDEN = ".nucleus"
+PARTS = "parts"  # of the files that hold all images
 
 
 class State(NamedTuple):
@@ -90,10 +91,11 @@ class Output:
         folder: made if missing.
         formats: to write.
         settings: all that the nuclei depend on but for the images, as JSON can hold it.
-        overwrite: do everything again; else what is done with the same settings stays.
+        overwrite: do everything again, and replace files of others; else what is done with the same settings stays.
 
     Raises:
-        InputError: the folder holds the output of other settings.
+        InputError: the folder holds the output of other settings, or a file of somebody else where one of the formats
+            that hold all images would go.
         OSError: the folder cannot be written.
     """
 
@@ -101,14 +103,19 @@ class Output:
         self.folder = folder
         self.formats = formats
         self.settings = json.loads(json.dumps(settings))
+        self.overwrite = overwrite
+        self.claims = Claims(folder)
         known = self.hidden / "settings.json"
         if not overwrite and known.is_file() and (other := _differing(_read_json(known), self.settings)):
             raise InputError(folder, expected="an empty folder, or the output of a run with the same settings",
                              found=f"one with other values of {', '.join(other)}",
                              remedy="Choose another folder, or --overwrite to do everything again.")  # fmt: skip
+        for kind in formats:
+            if kind.join is not None and not overwrite and not self._parts(kind):
+                self._refuse_others(self._joined(kind))
         if self.hidden.exists() and (overwrite or not known.is_file()):
             known.unlink(missing_ok=True)  # first, so that what is left by a kill in between does not count
-            shutil.rmtree(self.hidden)
+            self._forget()
         if self.unfinished.exists():
             shutil.rmtree(self.unfinished)
         _write_json(known, self.settings)
@@ -127,6 +134,7 @@ class Output:
         """The same one, for processes in whatever folder."""
         other = copy.copy(self)
         other.folder = self.folder.absolute()
+        other.claims = Claims(other.folder)
         return other
 
     def recorded(self) -> set[str]:
@@ -138,25 +146,28 @@ class Output:
         """The record of an image whose file has not changed and whose output is all there.
 
         Raises:
-            InputError: the file is gone; or the output of its name is that of another file, which is still there.
+            InputError: the file is gone; the output of its name is that of another file, which is still there; or
+                where its output would go, there are files that nucleus did not write.
+            OSError: the names of the output are too long.
         """
-        try:
-            fields = _read_json(self._record(image))
-            done = Done(**fields | {"file": State(*fields["file"])})
-        except (OSError, ValueError, TypeError, KeyError):
-            return None
-        file = State.of(image.path)
-        if file.path != done.file.path and Path(done.file.path).exists():
-            raise InputError(image.path, expected=f"that {image.name} in the output folder is of this file",
-                             found=f"that it is of {done.file.path}", remedy="Choose another folder.")  # fmt: skip
-        unchanged = file[1:] == done.file[1:]
-        wanted = {self._place(kind, image).relative_to(self.folder).as_posix() for kind in self.formats}
-        there = wanted <= set(done.written) and all((self.folder / path).is_file() for path in done.written)
-        return done if unchanged and there else None
+        wanted = set(self._wanted(image).values())
+        done = self._done(image)
+        if done is not None:
+            file = State.of(image.path)
+            if file.path != done.file.path and Path(done.file.path).exists():
+                raise InputError(image.path, expected=f"that {image.name} in the output folder is of this file",
+                                 found=f"that it is of {done.file.path}", remedy="Choose another folder.")  # fmt: skip
+            if file[1:] == done.file[1:] and wanted <= self._there(done) == set(done.written):
+                return done
+        if not self.overwrite:
+            for path in sorted(wanted - self.claims.of(image.name)):
+                self._refuse_others(self.folder / path)
+        return None
 
-    def tiles(self, image: ImageFile, file: State) -> TileStore:
-        """Where the tiles of an image are kept until it is done."""
-        return TileStore(self._tiles(image), self.settings | {"file": file})
+    def tiles(self, image: ImageFile, file: State, grid: int = 0) -> TileStore:
+        """Where the tiles of an image are kept until it is done; of each grid of `plans` by its number."""
+        folder = self._tiles(image)
+        return TileStore(folder / f"finer_{grid}" if grid else folder, self.settings | {"file": file})
 
     def forget_tiles(self, image: ImageFile) -> None:
         """Remove the tiles of an image that is done."""
@@ -164,27 +175,38 @@ class Output:
             shutil.rmtree(self._tiles(image))
 
     def write(self, image: ImageFile, file: State, source: ImageSource, found: Segmented) -> Done:
-        """Write the nuclei of one image in every format, and then the record."""
+        """Write the nuclei of one image in every format, and then the record.
+
+        What is there of the same image file stays as it is, since somebody may have worked on it; what is there of the
+        image as it was before, or with other settings, is removed.
+        """
         one = Segmentation(image.name, cast(np.ndarray, found.labels), found.scores, source)
-        written = []
+        before = self._done(image)
+        kept = self._there(before) if before is not None and before.file[1:] == file[1:] else set()
+        wanted = self._wanted(image)
+        ours = self.claims.of(image.name)
+        written = kept | set(wanted.values())
+        self.claims.write(image.name, ours | written)
         for kind in self.formats:
-            place = self._place(kind, image)
-            with self._whole(place) as path:
-                kind.write(path, one)
-            written.append(place.relative_to(self.folder).as_posix())
-        done = Done(image.name, len(found.scores), found.tiles, found.blank, found.cut, found.full, file, written)
+            if wanted[kind.name] not in kept:
+                with self._whole(self.folder / wanted[kind.name]) as path:
+                    kind.write(path, one)
+        counts = len(found.scores), found.tiles, found.blank, found.cut, found.full
+        done = Done(image.name, *counts, file, sorted(written))
         _write_json(self._record(image), asdict(done))
+        for stale in ours - written:
+            (self.folder / stale).unlink(missing_ok=True)
         return done
 
-    def join(self, images: Iterable[ImageFile]) -> list[Path]:
-        """Write the files that hold all of some images that are done."""
-        images = list(images)
+    def join(self) -> list[Path]:
+        """Write the files that hold all images of which there is a record, in this run or before."""
         joined = []
         for kind in self.formats:
             if kind.join is not None:
-                joined.append(self.folder / f"nuclei{kind.suffix}")
+                joined.append(self._joined(kind))
+                recorded = self.recorded()
                 with self._whole(joined[-1]) as path:
-                    kind.join(path, [self._place(kind, image) for image in images])
+                    kind.join(path, [part for name, part in self._parts(kind).items() if name in recorded])
         return joined
 
     @contextmanager
@@ -197,9 +219,43 @@ class Output:
             place.parent.mkdir(parents=True, exist_ok=True)
             (Path(folder) / place.name).replace(place)
 
-    def _place(self, kind: Format, image: ImageFile) -> Path:
-        folder = self.folder if kind.join is None else self.hidden / "parts"
-        return folder / f"{image.name}{kind.suffix}"
+    def _wanted(self, image: ImageFile) -> dict[str, str]:
+        """The file of an image in each format by its name, relative to the folder."""
+        parts = f"{HIDDEN}/{PARTS}/"
+        return {kind.name: f"{'' if kind.join is None else parts}{image.name}{kind.suffix}" for kind in self.formats}
+
+    def _parts(self, kind: Format) -> dict[str, Path]:
+        """What the joined file of a format is made of, by the names of the images, sorted."""
+        folder = self.hidden / PARTS
+        found = folder.rglob(f"*{kind.suffix}")
+        return dict(sorted((path.relative_to(folder).as_posix().removesuffix(kind.suffix), path) for path in found))
+
+    def _joined(self, kind: Format) -> Path:
+        return self.folder / f"nuclei{kind.suffix}"
+
+    def _done(self, image: ImageFile) -> Done | None:
+        try:
+            fields = _read_json(self._record(image))
+            return Done(**fields | {"file": State(*fields["file"])})
+        except (OSError, ValueError, TypeError, KeyError):
+            return None
+
+    def _there(self, done: Done) -> set[str]:
+        return {path for path in done.written if (self.folder / path).is_file()}
+
+    def _refuse_others(self, place: Path) -> None:
+        if place.exists():
+            raise InputError(place, expected="nothing there, or what nucleus wrote", found="a file of another origin",
+                             remedy="Choose another folder, or --overwrite to replace it.")  # fmt: skip
+
+    def _forget(self) -> None:
+        """Begin anew; which files are whose stays known, so that those that are not written again are removed."""
+        for kind in FORMATS.values():
+            if kind.join is not None and self._parts(kind):
+                self._joined(kind).unlink(missing_ok=True)
+        for path in self.hidden.iterdir():
+            if path.name != FILES:
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
 
     def _record(self, image: ImageFile) -> Path:
         return self.hidden / "done" / f"{image.name}.json"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -13,8 +15,7 @@ from nucleus.formats.image_source import ImageSource, open_image
 from nucleus.inference.image_files import ImageFile
 from nucleus.inference.output_folder import Done, Output, State
 from nucleus.inference.predictor import Model
-from nucleus.inference.segment import plan, segment
-from nucleus.inference.tiling import TileGrid
+from nucleus.inference.segment import plans, segment
 
 
 @dataclass(frozen=True)
@@ -81,23 +82,22 @@ def predict_files(
     """
     report = Report()
     start = time.perf_counter()
-    there = []
     for image in images:
         try:
-            done = output.done_before(image)
-            if done is None:
-                done = _predict_file(image, model, output, reading, tile, batch, on_tiles)
-                report.done.append(done)
-            else:
-                report.skipped.append(done)
+            with own_errors(image):
+                done = output.done_before(image)
+                if done is None:
+                    done = _predict_file(image, model, output, reading, tile, batch, on_tiles)
+                    report.done.append(done)
+                else:
+                    report.skipped.append(done)
         except InputError as error:
             report.failed[image.path] = error
             on_image(image, error)
             continue
         output.forget_tiles(image)
-        there.append(image)
         on_image(image, done)
-    report.joined = output.join(there) if there else []
+    report.joined = output.join() if report.done or report.skipped else []
     report.seconds = time.perf_counter() - start
     return report
 
@@ -112,15 +112,15 @@ def _predict_file(
     on_tiles: Callable[[ImageFile, int, int], None],
 ) -> Done:
     file = State.of(image.path)
-    with in_memory(image), reading.open(image.path) as source:
-        return predict_source(image, file, source, plan(source, model, tile), model, output, batch, on_tiles)
+    with reading.open(image.path) as source:
+        return predict_source(image, file, source, tile, model, output, batch, on_tiles)
 
 
 def predict_source(
     image: ImageFile,
     file: State,
     source: ImageSource,
-    grid: TileGrid,
+    tile: int | None,
     model: Model,
     output: Output,
     batch: int,
@@ -132,36 +132,48 @@ def predict_source(
         image: the file.
         file: its state before it was opened.
         source: the file, open.
-        grid: as `nucleus.inference.segment.plan` gives it.
+        tile: see `nucleus.inference.segment.plans`.
         model, output, batch, on_tiles: as of `predict_files`.
 
     Raises:
         InputError: the image cannot be decoded.
         OSError: the output cannot be written.
-        Exception: of too little memory; see `in_memory`.
+        Exception: see `own_errors`.
     """
-    store = output.tiles(image, file) if len(grid) > 1 else None
-    tiles_done = 0
-
-    def progress(tiles: int) -> None:
-        nonlocal tiles_done
-        tiles_done += tiles
-        on_tiles(image, tiles_done, len(grid))
-
-    found = segment(source, model, grid, batch=batch, store=store, progress=progress)
+    for number, grid in enumerate(plans(source, model, tile)):
+        store = output.tiles(image, file, number) if len(grid) > 1 else None
+        found = segment(source, model, grid, batch=batch, store=store, progress=_counted(image, len(grid), on_tiles))
+        if not found.full:
+            break
     return output.write(image, file, source, found)
 
 
+def _counted(image: ImageFile, total: int, on_tiles: Callable[[ImageFile, int, int], None]) -> Callable[[int], None]:
+    """From tiles that are newly done to all that are."""
+    done = 0
+
+    def progress(tiles: int) -> None:
+        nonlocal done
+        done += tiles
+        on_tiles(image, done, total)
+
+    return progress
+
+
 @contextmanager
-def in_memory(image: ImageFile) -> Iterator[None]:
-    """Work on an image; where the memory runs out, that is the image's error.
+def own_errors(image: ImageFile) -> Iterator[None]:
+    """Work on an image; where the memory runs out or its name is too long for the output's, that is the image's error.
 
     Raises:
-        InputError: there is too little memory.
+        InputError: so it is.
     """
     try:
         yield
     except Exception as error:
+        if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
+            raise InputError(image.path, expected="a name that leaves room for the endings of the output",
+                             found=f"one of {len(os.fsencode(image.path.name))} bytes", remedy="Rename it.",
+            ) from error  # fmt: skip
         if not is_out_of_memory(error):
             raise
         raise InputError(image.path, expected="an image that fits the memory", found="too little of it",

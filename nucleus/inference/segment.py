@@ -19,6 +19,7 @@ from nucleus.errors import InputError
 from nucleus.formats.disk_array import DiskArray
 from nucleus.formats.image_source import ImageSource
 from nucleus.inference.frames import STRIDE, frame_of
+from nucleus.inference.prediction import Prediction
 from nucleus.inference.predictor import Model
 from nucleus.inference.stitching import Stitcher, offered
 from nucleus.inference.tile_store import TileNuclei, TileStore
@@ -46,7 +47,7 @@ class Segmented:
         tiles: how many; 1 for an image in one piece.
         blank: how many tiles were blank and not shown to the network.
         cut: how many nuclei end at the edge of what a tile shows: larger than the margin.
-        full: how many tiles gave as many detections as the model gives at the most, so that nuclei may be missing.
+        full: how many tiles gave as many nuclei as the model gives detections at the most: some may be missing.
     """
 
     labels: np.ndarray | DiskArray
@@ -75,9 +76,7 @@ def plan(source: ImageSource, model: Model, tile: int | None) -> TileGrid:
     """
     height, width = source.shape[:2]
     if tile is None:
-        enlarged = max(1.0, model.scale or 1.0)
-        whole, part = (max(SMALLEST_TILE, int(side / enlarged)) for side in (WHOLE, TILE))
-        tile = whole if max(height, width) <= whole else part
+        tile = _fitting_tile(height, width, model)
     if tile < SMALLEST_TILE:
         raise InputError("tile", expected=f"{SMALLEST_TILE} pixels or more", found=str(tile))
     scale = model.scale_of(height, width)
@@ -92,6 +91,39 @@ def plan(source: ImageSource, model: Model, tile: int | None) -> TileGrid:
     step = _aligned(scale, tile // 4)
     margin = min(math.ceil(MARGIN / min(1.0, scale) / step), tile // 4 // step) * step
     return plan_tiles(height, width, tile=tile, margin=margin, multiple=step)
+
+
+def plans(source: ImageSource, model: Model, tile: int | None) -> Iterator[TileGrid]:
+    """The grids to look at an image with: a next one is for where the model's most detections were too few in one.
+
+    Args:
+        source, model, tile: as of `plan`.
+
+    Yields:
+        What `plan` gives; where nobody gave a size, then grids of tiles with half the side each time.
+
+    Raises:
+        InputError: see `plan`.
+    """
+    yield plan(source, model, tile)
+    if tile is None:
+        height, width = source.shape[:2]
+        finer = min(_fitting_tile(height, width, model), max(height, width)) // 2
+        while finer >= smallest_tile(model.scale_of(height, width)):
+            yield plan(source, model, finer)
+            finer //= 2
+
+
+def _fitting_tile(height: int, width: int, model: Model) -> int:
+    enlarged = max(1.0, model.scale or 1.0)
+    whole, part = (max(SMALLEST_TILE, int(side / enlarged)) for side in (WHOLE, TILE))
+    return whole if max(height, width) <= whole else part
+
+
+def is_full(prediction: Prediction, model: Model) -> bool:
+    """Whether the model gave as many detections as it can, all of which are nuclei by its score threshold."""
+    scores = prediction.detection_scores
+    return len(scores) >= model.max_detections and bool(scores.min(initial=1.0) >= model.threshold)
 
 
 def segment(
@@ -170,7 +202,7 @@ def nuclei_of_tiles(
     whole = len(grid) == 1  # an image in one piece is enlarged as in training
     for tile, prediction in zip(seen, model.predict_batch(pixels, frames=None if whole else frames), strict=True):
         chosen = offered(tile, prediction.masks, grid.margin)
-        full = len(prediction.detection_scores) >= model.max_detections
+        full = is_full(prediction, model)
         found[tile.number] = TileNuclei(prediction.masks[chosen], prediction.scores[chosen], full)
     if store:
         for tile in tiles:

@@ -54,6 +54,16 @@ def test_the_network_runs_once(model, image):
     assert_as_prediction(make_result("one", picture_of(image), found, 0.0), model.predict(image))
 
 
+def test_more_nuclei_than_the_model_can_give_are_found_in_tiles(model, image, monkeypatch):
+    large = np.tile(image, (4, 4, 1))
+    whole = model.predict(large)
+    monkeypatch.setattr(model, "max_detections", len(whole.detection_scores))  # as if there were more
+    monkeypatch.setattr(model, "threshold", 0.0)
+    tiles = []
+    find_nuclei(picture_of(large), model, lambda done, total: tiles.append((done, total)))
+    assert tiles[0] == (0, 1) and tiles[1][1] > 1 and tiles[-1][0] == tiles[-1][1]
+
+
 def test_large_images_in_tiles(model, image):
     large = np.tile(image, (2, 13, 1))  # 192 x 1664
     tiles = []

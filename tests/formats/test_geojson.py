@@ -12,6 +12,7 @@ from skimage.draw import polygon2mask
 
 from nucleus.errors import InputError
 from nucleus.formats.geojson import read_geojson, write_geojson, write_nuclei
+from nucleus.formats.image_source import open_image
 from nucleus.masks.nuclei import Nucleus
 
 RING = np.zeros((6, 8), np.int32)
@@ -100,6 +101,17 @@ def test_memory_does_not_grow_with_the_nuclei(tmp_path):
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
     assert peaks[1] < peaks[0] + 300_000
+
+
+def test_outlines_of_a_level_are_in_pixels_of_the_full_image(tmp_path, pyramid):
+    with open_image(pyramid[0], level=1) as source:
+        assert source.downsample == (2, 2)
+    with open_image(pyramid[0]) as source:
+        assert source.downsample == (1, 1)
+    write_geojson(tmp_path / "a.geojson", np.eye(2, dtype=np.int32)[:1], downsample=(2, 4.0003))
+    (feature,) = json.loads((tmp_path / "a.geojson").read_text())["features"]
+    corners = feature["geometry"]["coordinates"][0]
+    assert corners == [[0, 0], [4, 0], [4, 2], [0, 2], [0, 0]]
 
 
 def test_annotations_can_be_asked_for(tmp_path):

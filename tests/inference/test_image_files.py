@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from nucleus.errors import InputError
+from nucleus.inference.claims import Claims
 from nucleus.inference.image_files import find_images
 
 
@@ -48,6 +49,19 @@ def test_the_output_is_left_out(tmp_path):
     assert names(folder / "a.png", leave_out=folder) == ["a"]
     with pytest.raises(InputError, match="a folder for the output that is not that of the images, found the same one"):
         names(folder, leave_out=folder / "nuclei" / "..")
+
+
+def test_what_nucleus_wrote_is_left_out_wherever_it_is(tmp_path):
+    for name in ("a.tif", "a_overlay.png", "below/b.tif", "below/c_labels.tif"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    Claims(tmp_path).write("a", ["a_overlay.png"])
+    Claims(tmp_path / "below").write("c", ["c_labels.tif"])
+    assert [file.name for file in find_images([tmp_path])] == ["a", "below/b"]
+    given = [tmp_path / "a.tif", tmp_path / "a_overlay.png"]
+    assert [file.name for file in find_images(given, leave_out=tmp_path)] == ["a"]
+    with pytest.raises(InputError, match="expected images that nucleus did not write itself"):
+        find_images(given[1:], leave_out=tmp_path)
 
 
 def test_links_in_a_circle(tmp_path):

@@ -41,7 +41,7 @@ def test_what_is_written_is_known_again(tmp_path, image):
     again = open_folder(tmp_path)
     assert again.done_before(image) == done and again.recorded() == {"a"}
     assert not list(again.hidden.glob("unfinished/*"))
-    assert again.join([image]) == [tmp_path / "output" / "nuclei_coco.json"]
+    assert again.join() == [tmp_path / "output" / "nuclei_coco.json"]
     image.path.write_bytes(b"another picture")
     assert again.done_before(image) is None
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from pathlib import Path
@@ -14,6 +15,7 @@ from nucleus.inference.exports import formats_named
 from nucleus.inference.image_files import find_images
 from nucleus.inference.output_folder import Output
 from nucleus.inference.predict_files import Reading, Report, predict_files
+from nucleus.inference.prediction import Prediction
 
 SETTINGS = {"weights": "abc", "threshold": 0.5}
 FORMATS = "labels,coco"
@@ -98,6 +100,82 @@ def test_another_format_is_added(run):
     assert names(run(formats="geojson").skipped) == ["a", "below/b", "c", "large"]
 
 
+def test_another_format_leaves_what_somebody_has_worked_on(run):
+    run(formats="labels")
+    (run.output / "a_labels.tif").write_bytes(b"corrected by hand")
+    run(formats="labels,geojson")
+    assert run.files()["a_labels.tif"] == b"corrected by hand" and "a.geojson" in run.files()
+    os.utime(run.pictures / "a.tif", ns=(0, 0))  # another image: what was there is of the old one
+    assert names(run(formats="labels").done) == ["a"]
+    assert run.files()["a_labels.tif"] != b"corrected by hand" and "a.geojson" not in run.files()
+    assert "c.geojson" in run.files()
+
+
+def test_what_others_wrote_is_not_replaced(run):
+    run.output.mkdir()
+    for name in ("a_labels.tif", "c.geojson"):
+        (run.output / name).write_bytes(b"by hand")
+    report = run(formats="labels,geojson")
+    assert names(report.done) == ["below/b", "large"] and set(report.failed) == {
+        run.pictures / n for n in ("a.tif", "c.tif")
+    }
+    assert "c.geojson: expected nothing there, or what nucleus wrote" in str(report.failed[run.pictures / "c.tif"])
+    assert run.files()["a_labels.tif"] == run.files()["c.geojson"] == b"by hand" and "a.geojson" not in run.files()
+    (run.output / "nuclei_kaggle.csv").write_bytes(b"by hand")
+    with pytest.raises(InputError, match=r"nuclei_kaggle\.csv: expected nothing there"):
+        run(formats="kaggle")
+    assert len(run(formats="labels,geojson,kaggle", overwrite=True).done) == 4
+    assert b"by hand" not in run.files().values()
+
+
+def test_what_a_kill_left_unrecorded_is_replaced(run):
+    run(formats="labels")
+    expected = run.files()
+    (run.output / ".nucleus" / "done" / "a.json").unlink()  # killed after the files and before the record
+    assert names(run(formats="labels").done) == ["a"] and run.files() == expected
+
+
+def test_overwriting_removes_what_is_not_written_again(run):
+    run(formats="labels,geojson,coco")
+    assert {"a.geojson", "nuclei_coco.json"} <= run.files().keys()
+    (run.output / "notes.geojson").write_bytes(b"by hand")
+    run(run.pictures / "a.tif", formats="labels", settings=SETTINGS | {"threshold": 0.6}, overwrite=True)
+    files = run.files().keys()
+    assert {"a_labels.tif", "notes.geojson", "c.geojson"} <= files  # c is not of this run
+    assert not {"a.geojson", "nuclei_coco.json"} & files
+    run(formats="labels", settings=SETTINGS | {"threshold": 0.6})
+    assert [name for name in run.files() if name.endswith(".geojson")] == ["notes.geojson"]
+
+
+def test_a_list_of_files_that_leaves_the_folder_removes_nothing(run, tmp_path):
+    run(formats="labels")
+    witness = tmp_path / "witness"
+    witness.write_bytes(b"not of the output")
+    path = run.output / ".nucleus" / "files" / "a.json"
+    for listed in (["../witness"], [str(witness)], {"a": 1}, [3]):
+        path.write_text(json.dumps(listed))
+        run(formats="labels", overwrite=True)
+        assert witness.exists()
+
+
+def test_what_holds_all_images_holds_those_of_earlier_runs(run):
+    run(run.pictures / "c.tif")
+    run(run.pictures / "a.tif")
+    results = json.loads((run.output / "nuclei_coco.json").read_text())
+    assert list(dict.fromkeys(one["image_id"] for one in results)) == ["a", "c"]
+    (run.pictures / "a.tif").write_bytes(b"broken")
+    assert len(run().failed) == 1
+    results = json.loads((run.output / "nuclei_coco.json").read_text())
+    assert {one["image_id"] for one in results} == {"a", "below/b", "c", "large"}  # as its label image is there
+
+
+@pytest.mark.parametrize(("name", "found"), [("x" * 250, "one of 254 bytes"), ("\udce9", "another one")])
+def test_a_name_that_cannot_be_written_is_an_error_of_its_image(run, name, found):
+    shutil.copy(run.pictures / "a.tif", run.pictures / f"{name}.tif")
+    report = run(formats="labels,kaggle")
+    assert len(report.done) == 4 and found in str(report.failed[run.pictures / f"{name}.tif"])
+
+
 def test_other_settings_are_refused(run):
     run()
     before = run.files()
@@ -105,6 +183,30 @@ def test_other_settings_are_refused(run):
         run(settings=SETTINGS | {"threshold": 0.6})
     assert run.files() == before
     assert len(run(settings=SETTINGS | {"threshold": 0.6}, overwrite=True).done) == 4
+
+
+@pytest.mark.parametrize("stop", [None, 2, 6])
+def test_more_nuclei_than_the_model_can_give_are_found_in_finer_tiles(run, new_segmenter, truth, same_nuclei, stop):
+    class Capped(new_segmenter):
+        stops = stop is not None
+
+        def _predict(self, image):
+            if self.stops and len(self.seen) > stop:
+                raise StoppedError
+            found = super()._predict(image)
+            best = np.argsort(-found.detection_scores)[: self.max_detections]
+            return Prediction(found.detections[best], found.detection_scores[best], self.threshold)
+
+    capped = Capped(max_detections=int(truth.max() * 0.7))
+    output = Output(run.output, formats_named("labels"), SETTINGS, overwrite=False)
+    images = find_images([run.pictures / "large.tif"])
+    if capped.stops:
+        with pytest.raises(StoppedError):
+            predict_files(images, capped, output, reading=Reading())
+        capped.stops = False
+    (done,) = predict_files(images, capped, output, reading=Reading()).done
+    assert (done.nuclei, done.full) == (truth.max(), 0) and done.tiles > 1
+    assert same_nuclei(read_label_image(run.output / "large_labels.tif"), truth)
 
 
 def test_bad_files_among_good_ones(run):

@@ -8,7 +8,7 @@ from nucleus.errors import InputError
 from nucleus.formats.disk_array import DiskArray
 from nucleus.formats.image_source import open_array, open_image
 from nucleus.inference import segment as module
-from nucleus.inference.segment import is_blank, plan, segment
+from nucleus.inference.segment import is_blank, plan, plans, segment
 from nucleus.inference.tile_store import TileStore
 from nucleus.inference.tiling import plan_tiles
 
@@ -90,6 +90,18 @@ def test_tiles_that_are_full_are_counted(source, new_segmenter):
     grid = plan(source, segmenter, 256)
     found = segment(source, segmenter, grid)
     assert found.full == len(grid) - found.blank
+    segmenter.threshold = 0.999  # what is below is no nucleus, however many there are
+    assert segment(source, segmenter, grid).full == 0
+
+
+def test_a_next_grid_is_finer(segmenter):
+    def tiles(height, width, tile=None):
+        source = open_array(np.broadcast_to(np.uint8(0), (height, width)))
+        return [max(max(one.read.height, one.read.width) for one in grid) for grid in plans(source, segmenter, tile)]
+
+    assert tiles(1100, 600) == [1100, 512, 256]
+    assert tiles(3000, 3000) == [1024, 512, 256]
+    assert tiles(400, 400) == [400] and tiles(3000, 3000, 700) == [700]
 
 
 def test_plan_by_size(segmenter):
