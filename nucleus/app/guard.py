@@ -1,14 +1,15 @@
 """Who may ask: only the page itself. And what every answer tells the browser to refuse.
 
 A page on another site must not use this server through its visitor's browser. Against a name of theirs that points here
-(DNS rebinding), the Host header must be a name of this machine or an address; against requests that it sends
-(cross-site request forgery), Origin must be that host, and Sec-Fetch-Site this site.
+(DNS rebinding), the Host header must be a name of this machine, one that it was told, or an address; against requests
+that it sends (cross-site request forgery), Origin must be that host, and Sec-Fetch-Site this site.
 """
 
 from __future__ import annotations
 
 import ipaddress
 import socket
+from collections.abc import Collection
 from urllib.parse import urlsplit
 
 from starlette.applications import Starlette
@@ -50,16 +51,18 @@ class Guard:
     Args:
         app: the rest.
         host: that the server listens on.
+        known_as: names that others reach it by, such as that of a server before it, which adds a password.
 
     Attributes:
         state: of `app`.
     """
 
-    def __init__(self, app: Starlette, host: str) -> None:
+    def __init__(self, app: Starlette, host: str, known_as: Collection[str] = ()) -> None:
         self.app = app
         self.state = app.state
         self.only_loopback = is_loopback(host)
-        self.names = {"localhost", host.lower()}
+        self.known_as = {name.lower() for name in known_as}
+        self.names = {"localhost", host.lower(), *self.known_as}
         if not self.only_loopback:
             self.names |= {socket.gethostname().lower(), socket.getfqdn().lower()}
 
@@ -88,11 +91,19 @@ class Guard:
         if len(hosts) != 1 or not self._is_ours(hosts[0]):
             return "This page answers only to the address it was started with. Open it by that."
         origins = headers.getlist("origin")
-        if any(urlsplit(origin).netloc.lower() != hosts[0].lower() for origin in origins):
+        if not all(self._is_the_page(origin, hosts[0]) for origin in origins):
             return "Only this page itself may ask."
         if method not in READING and headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
             return "Only this page itself may ask."
         return "" if method in METHODS else "This page does not understand the request."
+
+    def _is_the_page(self, origin: str, host: str) -> bool:
+        """Whether a request comes from the page itself; a server before it may have put in another host."""
+        try:
+            parts = urlsplit(origin)
+            return parts.netloc.lower() == host.lower() or (parts.hostname or "").lower() in self.known_as
+        except ValueError:
+            return False
 
     def _is_ours(self, host: str) -> bool:
         try:

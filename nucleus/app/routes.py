@@ -18,7 +18,7 @@ import json
 import logging
 import math
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import aclosing
 from importlib.resources import files
 from pathlib import Path
@@ -56,7 +56,13 @@ BROKEN = "Something went wrong here that should not have; the terminal of “nuc
 logger = logging.getLogger(__name__)
 
 
-def build_app(model: Model, examples: list[Example], limits: Limits, host: str = "127.0.0.1") -> Guard:
+def build_app(
+    model: Model,
+    examples: list[Example],
+    limits: Limits,
+    host: str = "127.0.0.1",
+    known_as: Collection[str] = (),
+) -> Guard:
     """Build the page.
 
     Args:
@@ -64,6 +70,7 @@ def build_app(model: Model, examples: list[Example], limits: Limits, host: str =
         examples: images to try.
         limits: what it takes.
         host: that the server will listen on.
+        known_as: other names that it is reached by; see `nucleus.app.guard`.
 
     Returns:
         An ASGI application. Its state has `line`, to be closed at the end, and `shelf`.
@@ -86,7 +93,7 @@ def build_app(model: Model, examples: list[Example], limits: Limits, host: str =
         exception_handlers={RefusalError: _refused, InputError: _refused, HTTPException: _unknown, Exception: _broken},
     )
     app.state.line, app.state.shelf = page.line, page.shelf
-    return Guard(app, host)
+    return Guard(app, host, known_as)
 
 
 class _Page:

@@ -6,7 +6,7 @@ import asyncio
 import signal
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Any
 
 import h11
@@ -85,7 +85,12 @@ def _end(number: int, frame: object) -> None:
 
 
 def serve(
-    model: Model, limits: Limits, listener: socket.socket, host: str, ready: Callable[[str], None] = print
+    model: Model,
+    limits: Limits,
+    listener: socket.socket,
+    host: str,
+    known_as: Collection[str] = (),
+    ready: Callable[[str], None] = print,
 ) -> None:
     """Serve the page until it is stopped (Ctrl-C).
 
@@ -94,9 +99,10 @@ def serve(
         limits: what the page takes.
         listener: from `listen`; closed at the end.
         host: that it was opened for.
+        known_as: other names that it is reached by; see `nucleus.app.guard`.
         ready: called with the lines for the user once the page is there.
     """
-    app = build_app(model, make_examples(), limits, host)
+    app = build_app(model, make_examples(), limits, host, known_as)
     config = uvicorn.Config(
         app,
         http=_Impatient,

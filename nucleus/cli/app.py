@@ -28,6 +28,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--port", type=int, default=7860, help="to listen on; 0 for any (default %(default)s)")
     parser.add_argument(
+        "--allow-host", action="append", default=[], metavar="NAME",
+        help="another name that it is reached by, as of a server before it that adds a password; again for several",
+    )  # fmt: skip
+    parser.add_argument(
         "--max-upload", type=_positive, default=64, metavar="MIB", help="largest file (default %(default)s MiB)"
     )
     parser.add_argument(
@@ -50,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
 
         model = load_model(args.model, weights=args.weights, config_file=args.config_file, device=args.device,
                            views=args.views, expand=args.expand, scale=args.scale)  # fmt: skip
-        serve(model, limits, listener, args.host, ready=_say)
+        serve(model, limits, listener, args.host, args.allow_host, ready=_say)
     return 0
 
 

@@ -202,6 +202,7 @@ def test_requests_that_make_no_sense(client, key, png):
         ({"Origin": "http://evil.example"}, 403),
         ({"Origin": "http://127.0.0.1:8000"}, 403),
         ({"Origin": "null"}, 403),
+        ({"Origin": "http://["}, 403),
         ({"Sec-Fetch-Site": "same-origin"}, 200),
         ({"Sec-Fetch-Site": "cross-site"}, 403),
         ({"Sec-Fetch-Site": "same-site"}, 403),
@@ -219,6 +220,19 @@ def test_hosts_on_a_network(model, examples):
     assert client.get("/").status_code == 200
     assert client.get("/", headers={"Host": "localhost"}).status_code == 200
     assert client.get("/", headers={"Host": "evil.example"}).status_code == 403
+
+
+def test_behind_a_server_with_another_name(model, examples, png):
+    app = build_app(model, examples, Limits(), known_as=["Nuclei.lab.example"])
+    client = TestClient(app, base_url=HERE)
+
+    def status(host, origin):
+        return client.post("/api/images", content=png, headers=FILE | {"Host": host, "Origin": origin}).status_code
+
+    for host in ("nuclei.lab.example", "127.0.0.1:7860"):  # as it is, or put in by the server
+        assert status(host, "https://nuclei.lab.example") == 200
+        assert status(host, "https://evil.example") == status(host, "https://x.nuclei.lab.example") == 403
+    assert status("lab.example", "https://nuclei.lab.example") == 403
 
 
 def test_limits(model, examples, png):

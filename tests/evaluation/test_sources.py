@@ -298,8 +298,9 @@ def test_results_by_number_need_a_coco_truth(tmp_path):
     with pytest.raises(InputError, match="give the COCO file with these numbers as the truth"):
         open_source(path, truth=labels)
     path.write_text(json.dumps([RESULT | {"image_id": "a"}]))  # by name they are known
-    for truth in (labels, open_source(write_coco_file(tmp_path / "truth.json"))):
-        assert open_source(path, truth=truth).entries["a"].read((3, 4), False).labels.any()
+    coco = open_source(write_coco_file(tmp_path / "truth.json"))
+    for truth, name in ((labels, "a"), (coco, "deep/a")):
+        assert open_source(path, truth=truth).entries[name].read((3, 4), False).labels.any()
 
 
 def test_folders_and_names(tmp_path):

@@ -101,7 +101,7 @@ def test_a_next_grid_is_finer(segmenter):
 
     assert tiles(1100, 600) == [1100, 512, 256]
     assert tiles(3000, 3000) == [1024, 512, 256]
-    assert tiles(400, 400) == [400] and tiles(3000, 3000, 700) == [700]
+    assert tiles(400, 400) == [400] and tiles(3000, 3000, 640) == [640]
 
 
 def test_plan_by_size(segmenter):
