@@ -202,8 +202,8 @@ def test_begun_on_one_and_finished_on_the_other(run, expected, first):
 
 
 def test_an_output_that_cannot_be_written(run):
-    (run.output / "small_5_labels.tif").mkdir(parents=True)
-    with pytest.raises(OSError, match="small_5_labels"):
+    (run.output / ".nucleus" / "files" / "small_5.json").mkdir(parents=True)
+    with pytest.raises(OSError, match="small_5"):
         run.dask()
 
 
