@@ -18,6 +18,7 @@ from nucleus.zoo.files import weights_file
 logger = logging.getLogger(__name__)
 
 LAST = "last_checkpoint"  # the file that names the checkpoint to go on from
+BEFORE = "last_checkpoint.before"  # that of a run which was in the folder before
 FINAL = "model_final"  # the checkpoint after the last step
 
 
@@ -51,17 +52,27 @@ class NucleusCheckpointer(CheckpointReader):
         """Name the checkpoint that `--resume` goes on from."""
         with atomic_write(Path(self.save_dir) / LAST) as temporary:
             temporary.write_text(last_filename_basename, encoding="utf-8")
+        (Path(self.save_dir) / BEFORE).unlink(missing_ok=True)
 
     def resume_or_load(self, path: str, *, resume: bool = True) -> dict[str, Any]:
         """Go on from the last checkpoint where there is one, with `resume`; else load the model alone from `path`.
 
-        A model that is loaded alone has the averaged weights where the file holds some: those that were evaluated. The
-        run that was in the folder before can then no longer be gone on with by mistake.
+        A model that is loaded alone has the averaged weights where the file holds some: those that were evaluated. A
+        run that was in the folder before is then gone on with only by who says so.
 
         Raises:
-            InputError: the file is missing, or cannot be read.
+            InputError: the file is missing, or cannot be read; or a run without `resume` has begun in the folder of
+                another one and not come to a checkpoint of its own.
         """
         resuming = resume and self.has_checkpoint()
+        before = Path(self.save_dir) / BEFORE
+        if resume and not resuming and self.save_dir and before.is_file():
+            raise InputError(
+                Path(self.save_dir) / LAST,
+                expected="the name of a checkpoint",
+                found="none: a run without --resume has begun in this folder since",
+                remedy=f"Rename {before} to {LAST} to go on with the run before, or leave --resume away.",
+            )
         if self.save_dir and self.save_to_disk:
             for leftover in Path(self.save_dir).glob(".*.tmp.pth"):  # of a kill while saving
                 leftover.unlink()
@@ -78,8 +89,8 @@ class NucleusCheckpointer(CheckpointReader):
             return self.load(source)
         self.averaged = True
         loaded = self.load(source, checkpointables=[])
-        if self.save_dir and self.save_to_disk:
-            (Path(self.save_dir) / LAST).unlink(missing_ok=True)
+        if self.save_to_disk and self.has_checkpoint():
+            (Path(self.save_dir) / LAST).replace(before)
         return loaded
 
     def ended(self) -> bool:

@@ -240,8 +240,14 @@ def _pixel_size(tiff: tifffile.TiffFile, series: Any, number: int) -> PixelSize 
 
 
 def _ome_pixels(tiff: tifffile.TiffFile, number: int) -> ElementTree.Element:
-    found = ElementTree.fromstring(tiff.ome_metadata or "").findall("./{*}Image/{*}Pixels")
-    return found[number if number < len(found) else 0]
+    """The description of an image; in a file of a set, of the one image that has planes in this file."""
+    root = ElementTree.fromstring(tiff.ome_metadata or "")
+    every = root.findall("./{*}Image/{*}Pixels")
+    files = {id(one): {uuid.text for uuid in one.findall("./{*}TiffData/{*}UUID")} for one in every}
+    if set().union(*files.values()) - {root.get("UUID")}:
+        (own,) = (one for one in every if root.get("UUID") in files[id(one)])  # else a ValueError
+        return own
+    return every[number if number < len(every) else 0]
 
 
 def _ome_pixel_size(pixels: ElementTree.Element) -> PixelSize | None:

@@ -14,8 +14,9 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from operator import itemgetter
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple, NoReturn, cast
 
 import numpy as np
 
@@ -111,8 +112,8 @@ class Output:
                              found=f"one with other values of {', '.join(other)}",
                              remedy="Choose another folder, or --overwrite to do everything again.")  # fmt: skip
         for kind in formats:
-            if kind.join is not None and not overwrite and not self._parts(kind):
-                self._refuse_others(self._joined(kind))
+            if kind.join is not None and not overwrite and not self._parts(kind) and self._joined(kind).exists():
+                self._refuse(self._joined(kind))
         if self.hidden.exists() and (overwrite or not known.is_file()):
             known.unlink(missing_ok=True)  # first, so that what is left by a kill in between does not count
             self._forget()
@@ -151,7 +152,7 @@ class Output:
             OSError: the names of the output are too long.
         """
         wanted = set(self._wanted(image).values())
-        done = self._done(image)
+        done = self._done(image.name)
         if done is not None:
             file = State.of(image.path)
             if file.path != done.file.path and Path(done.file.path).exists():
@@ -159,15 +160,15 @@ class Output:
                                  found=f"that it is of {done.file.path}", remedy="Choose another folder.")  # fmt: skip
             if file[1:] == done.file[1:] and wanted <= self._there(done) == set(done.written):
                 return done
-        if not self.overwrite:
-            for path in sorted(wanted - self.claims.of(image.name)):
-                self._refuse_others(self.folder / path)
+        for path in sorted(wanted):
+            # Looked for first: another process may just have written its list and then the file.
+            if (self.folder / path).exists() and not self.overwrite and path not in self._ours(image):
+                self._refuse(self.folder / path)
         return None
 
-    def tiles(self, image: ImageFile, file: State, grid: int = 0) -> TileStore:
-        """Where the tiles of an image are kept until it is done; of each grid of `plans` by its number."""
-        folder = self._tiles(image)
-        return TileStore(folder / f"finer_{grid}" if grid else folder, self.settings | {"file": file})
+    def tiles(self, image: ImageFile, file: State) -> TileStore:
+        """Where the tiles of an image are kept until it is done."""
+        return TileStore(self._tiles(image), self.settings | {"file": file})
 
     def forget_tiles(self, image: ImageFile) -> None:
         """Remove the tiles of an image that is done."""
@@ -181,21 +182,23 @@ class Output:
         image as it was before, or with other settings, is removed.
         """
         one = Segmentation(image.name, cast(np.ndarray, found.labels), found.scores, source)
-        before = self._done(image)
+        before = self._done(image.name)
         kept = self._there(before) if before is not None and before.file[1:] == file[1:] else set()
         wanted = self._wanted(image)
-        ours = self.claims.of(image.name)
+        ours = self._ours(image)
         written = kept | set(wanted.values())
         self.claims.write(image.name, ours | written)
         for kind in self.formats:
             if wanted[kind.name] not in kept:
                 with self._whole(self.folder / wanted[kind.name]) as path:
                     kind.write(path, one)
-        counts = len(found.scores), found.tiles, found.blank, found.cut, found.full
-        done = Done(image.name, *counts, file, sorted(written))
-        _write_json(self._record(image), asdict(done))
         for stale in ours - written:
             (self.folder / stale).unlink(missing_ok=True)
+        counts = len(found.scores), found.tiles, found.blank, found.cut, found.full
+        done = Done(image.name, *counts, file, sorted(written))
+        _write_json(self._record(image.name), asdict(done))
+        if ours - written:
+            self.claims.write(image.name, written)
         return done
 
     def join(self) -> list[Path]:
@@ -204,9 +207,8 @@ class Output:
         for kind in self.formats:
             if kind.join is not None:
                 joined.append(self._joined(kind))
-                recorded = self.recorded()
                 with self._whole(joined[-1]) as path:
-                    kind.join(path, [part for name, part in self._parts(kind).items() if name in recorded])
+                    kind.join(path, [part for part, of in self._parts(kind) if self._is_recorded(part, of)])
         return joined
 
     @contextmanager
@@ -224,18 +226,23 @@ class Output:
         parts = f"{HIDDEN}/{PARTS}/"
         return {kind.name: f"{'' if kind.join is None else parts}{image.name}{kind.suffix}" for kind in self.formats}
 
-    def _parts(self, kind: Format) -> dict[str, Path]:
-        """What the joined file of a format is made of, by the names of the images, sorted."""
+    def _parts(self, kind: Format) -> list[tuple[Path, str]]:
+        """What the joined file of a format is made of, and the name of the image of each, by which they are sorted."""
         folder = self.hidden / PARTS
         found = folder.rglob(f"*{kind.suffix}")
-        return dict(sorted((path.relative_to(folder).as_posix().removesuffix(kind.suffix), path) for path in found))
+        named = [(path, path.relative_to(folder).as_posix().removesuffix(kind.suffix)) for path in found]
+        return sorted(named, key=itemgetter(1))
+
+    def _is_recorded(self, part: Path, name: str) -> bool:
+        done = self._done(name)
+        return done is not None and part.relative_to(self.folder).as_posix() in done.written
 
     def _joined(self, kind: Format) -> Path:
         return self.folder / f"nuclei{kind.suffix}"
 
-    def _done(self, image: ImageFile) -> Done | None:
+    def _done(self, name: str) -> Done | None:
         try:
-            fields = _read_json(self._record(image))
+            fields = _read_json(self._record(name))
             return Done(**fields | {"file": State(*fields["file"])})
         except (OSError, ValueError, TypeError, KeyError):
             return None
@@ -243,10 +250,13 @@ class Output:
     def _there(self, done: Done) -> set[str]:
         return {path for path in done.written if (self.folder / path).is_file()}
 
-    def _refuse_others(self, place: Path) -> None:
-        if place.exists():
-            raise InputError(place, expected="nothing there, or what nucleus wrote", found="a file of another origin",
-                             remedy="Choose another folder, or --overwrite to replace it.")  # fmt: skip
+    def _ours(self, image: ImageFile) -> set[str]:
+        done = self._done(image.name)
+        return self.claims.of(image.name) | set(done.written if done else ())
+
+    def _refuse(self, place: Path) -> NoReturn:
+        raise InputError(place, expected="nothing there, or what nucleus wrote", found="a file of another origin",
+                         remedy="Choose another folder, or --overwrite to replace it.")  # fmt: skip
 
     def _forget(self) -> None:
         """Begin anew; which files are whose stays known, so that those that are not written again are removed."""
@@ -257,8 +267,8 @@ class Output:
             if path.name != FILES:
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
 
-    def _record(self, image: ImageFile) -> Path:
-        return self.hidden / "done" / f"{image.name}.json"
+    def _record(self, name: str) -> Path:
+        return self.hidden / "done" / f"{name}.json"
 
     def _tiles(self, image: ImageFile) -> Path:
         return self.hidden / "tiles" / f"{image.name}.tiles"

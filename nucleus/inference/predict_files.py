@@ -141,7 +141,7 @@ def predict_source(
         Exception: see `own_errors`.
     """
     for number, grid in enumerate(plans(source, model, tile)):
-        store = output.tiles(image, file, number) if len(grid) > 1 else None
+        store = output.tiles(image, file) if number == 0 and len(grid) > 1 else None
         found = segment(source, model, grid, batch=batch, store=store, progress=_counted(image, len(grid), on_tiles))
         if not found.full:
             break

@@ -94,19 +94,21 @@ def plan(source: ImageSource, model: Model, tile: int | None) -> TileGrid:
 
 
 def plans(source: ImageSource, model: Model, tile: int | None) -> Iterator[TileGrid]:
-    """The grids to look at an image with: a next one is for where the model's most detections were too few in one.
+    """The grids to look at an image with: a next one is for where the model's most detections were too few.
 
     Args:
         source, model, tile: as of `plan`.
 
     Yields:
-        What `plan` gives; where nobody gave a size, then grids of tiles with half the side each time.
+        What `plan` gives; if that is the image in one piece and nobody gave a size, then tiles of half the side each
+        time. A large image is not looked at again as a whole for one tile.
 
     Raises:
         InputError: see `plan`.
     """
-    yield plan(source, model, tile)
-    if tile is None:
+    grid = plan(source, model, tile)
+    yield grid
+    if tile is None and len(grid) == 1:
         height, width = source.shape[:2]
         finer = min(_fitting_tile(height, width, model), max(height, width)) // 2
         while finer >= smallest_tile(model.scale_of(height, width)):

@@ -110,9 +110,12 @@ def test_a_new_run_in_an_old_folder_cannot_be_gone_on_with_as_the_old_one(small,
     run(small)
     trainer = NucleusTrainer(small)
     trainer.resume_or_load(False)  # and killed here
-    assert NucleusTrainer(small).checkpointer.get_checkpoint_file() == ""
-    again, _ = run(small, resume=True)
-    assert again.start_iter == 0
+    with pytest.raises(InputError, match=r"found none: a run without --resume has begun .*Rename .*before to last"):
+        run(small, resume=True)
+    (tmp_path / "last_checkpoint.before").rename(tmp_path / "last_checkpoint")
+    assert run(small, resume=True)[0].start_iter == 1
+    assert run(small)[0].start_iter == 0
+    assert not (tmp_path / "last_checkpoint.before").exists()
 
 
 def learning_rates(cfg, steps):

@@ -133,6 +133,17 @@ def test_a_file_of_a_set_is_what_it_holds_itself(tmp_path):
         open_image(tmp_path / "a.ome.tif", channels=["stain 1"])
 
 
+def test_a_file_of_a_set_has_its_own_pixel_size_and_channel(tmp_path):
+    described = ome([("a.ome.tif", 1)], [("b.ome.tif", 2)], uuid=2)
+    for number, size in enumerate(("0.25", "0.5")):
+        sized = f'ID="P{number}" PhysicalSizeX="{size}" PhysicalSizeY="{size}"'
+        described = described.replace(f'ID="Pixels:{number}"', sized)
+        described = described.replace(f'ID="Channel:{number}:0" Name="stain 0"', f'ID="C{number}" Name="of {number}"')
+    tifffile.imwrite(tmp_path / "b.ome.tif", GREY8, description=described, metadata=None)
+    with open_image(tmp_path / "b.ome.tif") as source:
+        assert source.pixel_size_um == (0.5, 0.5) and source.channel_names == ("of 1",)
+
+
 def test_a_missing_plane_is_not_filled_with_zeros(tmp_path):
     tifffile.imwrite(tmp_path / "a.ome.tif", GREY8, description=ome([("a.ome.tif", 1), None]), metadata=None)
     with pytest.raises(InputError, match=r"an image of 2 planes, found 1 that are missing"):

@@ -100,7 +100,7 @@ def test_a_next_grid_is_finer(segmenter):
         return [max(max(one.read.height, one.read.width) for one in grid) for grid in plans(source, segmenter, tile)]
 
     assert tiles(1100, 600) == [1100, 512, 256]
-    assert tiles(3000, 3000) == [1024, 512, 256]
+    assert tiles(3000, 3000) == [1024]  # of a large image, not all again for one tile
     assert tiles(400, 400) == [400] and tiles(3000, 3000, 640) == [640]
 
 
