@@ -276,8 +276,9 @@ def _labels(name: str) -> Read:
         from nucleus.evaluation.label_checks import check_stored_labels
         from nucleus.formats.label_image import read_label_image
 
-        labels = read_label_image(_write(folder, name, content))
-        check_stored_labels(labels, np.setdiff1d(labels, 0), name)
+        path = _write(folder, name, content)
+        labels = read_label_image(path)
+        check_stored_labels(labels, np.setdiff1d(labels, 0), path)
 
     return read
 

@@ -45,6 +45,7 @@ def run(args: argparse.Namespace) -> int:
     """Write the pictures and print the table."""
     entry = find_data_set(args.dataset, args.root or Path(os.environ.get("DETECTRON2_DATASETS", "datasets")))
     coco = read_coco(entry.json_file)
+    coco["annotations"] = [one for one in coco["annotations"] if not one.get("iscrowd")]  # regions, and no nuclei
     config = None if args.config_file is None else Path(config_file(args.config_file))
     if args.anchors:
         print(_anchors(coco, config))
@@ -54,7 +55,11 @@ def run(args: argparse.Namespace) -> int:
     if args.augmented:
         print(_augmentation_sheet(coco, entry.image_root, config, args))
         return 0
-    made = browse(coco, entry.image_root, args.output, args.dataset, args.images)
+    try:
+        made = browse(coco, entry.image_root, args.output, args.dataset, args.images)
+    except OSError as error:
+        raise InputError(error.filename or args.output, expected="a folder that can be written to",
+                         found=error.strerror or str(error)) from error  # fmt: skip
     print(format_statistics(made.table))
     print("\n".join(map(str, [*made.sheets, made.plot, made.statistics])))
     return 0

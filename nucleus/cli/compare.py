@@ -22,7 +22,7 @@ from nucleus.errors import InputError
 from nucleus.evaluation.comparison import compare
 from nucleus.evaluation.comparison_files import format_comparison, write_comparison
 from nucleus.evaluation.groups import read_groups
-from nucleus.evaluation.score_files import score_files
+from nucleus.evaluation.score_files import FileScores, score_files
 from nucleus.evaluation.sources import open_source
 from nucleus.processes import available_cpus
 
@@ -66,6 +66,7 @@ def run(args: argparse.Namespace) -> int:
         )
         for path, suffix, threshold in sides
     ]
+    _check_sizes(args.b, *scored)
     comparison = compare(scored[0].images, scored[1].images)
     print(format_comparison(comparison))
     print(f"\nA: {args.a}\nB: {args.b}")
@@ -80,3 +81,13 @@ def run(args: argparse.Namespace) -> int:
             raise InputError(error.filename or args.output, expected="a folder that can be written to",
                              found=error.strerror or str(error)) from error  # fmt: skip
     return 0
+
+
+def _check_sizes(path: Path, a: FileScores, b: FileScores) -> None:
+    """Outlines have no size, so that each side may have given them its own."""
+    sizes = {image.name: size for image, size in zip(a.images, a.sizes, strict=True)}
+    for image, size in zip(b.images, b.sizes, strict=True):
+        if size != sizes[image.name]:
+            (height, width), found = sizes[image.name], size
+            raise InputError(path, expected=f"{image.name} of {height} x {width} pixels, as in A",
+                             found=f"{found[0]} x {found[1]}")  # fmt: skip

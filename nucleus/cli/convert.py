@@ -37,6 +37,10 @@ def run(args: argparse.Namespace) -> int:
     """Convert, register, and say what there is."""
     if args.name is not None:
         check_name(args.name)  # before the work
+    if args.coco is None and args.category is not None:
+        raise InputError("--category", expected="--coco with it", found="--labels, which know no categories")
+    if args.coco is not None and args.label_suffix:
+        raise InputError("--label-suffix", expected="--labels with it", found="--coco")
     try:
         if args.coco is not None:
             counts = convert_coco(

@@ -315,7 +315,8 @@ def check_data_set(name: str, path: Path, data_root: Path) -> Finding:
         if size > LARGEST_OPENED:
             return Finding(name, f"{size / 1e9:.1f} GB at {path}, not opened")
         coco = json.loads(path.read_bytes())
-        images, nuclei = coco["images"], coco["annotations"]
+        images = coco["images"]
+        nuclei = [one for one in coco["annotations"] if not one.get("iscrowd")]
         absent = [image["file_name"] for image in images if not (data_root / image["file_name"]).is_file()]
     except (OSError, ValueError, KeyError, TypeError) as error:
         return Finding(name, f"{path} is no COCO file: {type(error).__name__}: {error}", stops=True, remedy=remedy)

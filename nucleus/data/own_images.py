@@ -5,6 +5,7 @@ The truth comes as one label image an image, or as any COCO file.
 
 from __future__ import annotations
 
+import logging
 import os
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -20,6 +21,8 @@ from nucleus.data.image_record import counts_from_edges
 from nucleus.data.modality import modality_of
 from nucleus.data.seams import Borders, borders_of
 from nucleus.errors import InputError
+from nucleus.evaluation.image_names import name_of
+from nucleus.evaluation.label_checks import check_stored_labels, refuse_binary, suspicion_warnings
 from nucleus.formats.coco import NUCLEUS, read_coco, rle_from_segmentation, write_coco
 from nucleus.formats.image import read_image, to_rgb8
 from nucleus.formats.label_image import read_label_image
@@ -27,6 +30,8 @@ from nucleus.masks.rle import Rle, coco_area, coco_box
 from nucleus.processes import in_order
 
 IMAGE_SUFFIXES = (".png", ".tif", ".tiff", ".jpg", ".jpeg", ".webp", ".bmp")
+logger = logging.getLogger(__name__)
+
 LABEL_SUFFIXES = (".png", ".tif", ".tiff")
 
 
@@ -59,6 +64,7 @@ class Truth:
         modality: its kind.
         masks: RLE and iscrowd of each.
         borders: for finding its group.
+        suspicion: of its label image; see `nucleus.evaluation.label_checks`.
     """
 
     file_name: str
@@ -67,6 +73,7 @@ class Truth:
     modality: str
     masks: tuple[tuple[Rle, int], ...]
     borders: Borders
+    suspicion: str | None = None
 
 
 def convert_label_images(
@@ -90,11 +97,12 @@ def convert_label_images(
         progress: show a bar where stderr is a terminal.
 
     Returns:
-        "images" and "nuclei": how many were written.
+        "images" and "nuclei": how many were written. What looks wrong in the label images is logged.
 
     Raises:
         InputError: no images, an image without label image or the reverse, two files of one name, another size than
-            the image, labels that are no whole numbers, or a file that cannot be decoded.
+            the image, labels that are no whole numbers, binary masks, labels that 8 bits have cut, or a file that
+            cannot be decoded.
         OSError: the output cannot be written.
     """
     images, labels = Path(images), Path(labels)
@@ -112,7 +120,11 @@ def convert_label_images(
     jobs = [
         OwnImage(path, path.relative_to(images).as_posix(), labels=truths[stem]) for stem, path in sorted(found.items())
     ]
-    return _write(jobs, Path(output), workers, progress)
+    read = _read(jobs, workers, progress)
+    refuse_binary(labels, [(one.suspicion, len(one.masks)) for one in read])
+    for warning in suspicion_warnings((one.suspicion, one.file_name) for one in read):
+        logger.warning(warning)
+    return _write(read, Path(output))
 
 
 def convert_coco(
@@ -127,13 +139,13 @@ def convert_coco(
     """Make a data set of images and any COCO file.
 
     Polygons and RLE of either form become compressed RLE. All categories become "nucleus". Crowd regions stay crowd
-    regions, which are neither trained on nor scored.
+    regions: they are no nuclei, and only COCO AP forgives what is found there. Of equal masks one is kept.
 
     Args:
         coco: the COCO file.
         images: the folder that its file names are relative to.
         output: the COCO file to write; another file than `coco`.
-        category: take this category only.
+        category: take the categories of this name only.
         workers: processes.
         progress: show a bar where stderr is a terminal.
 
@@ -141,30 +153,37 @@ def convert_coco(
         "images" and "nuclei": how many were written; crowd regions are not counted.
 
     Raises:
-        InputError: the file is no COCO file, has no such category, names an image outside the folder or that is not
-            there or is of another size, or has a mask that cannot be decoded or is empty.
+        InputError: the file is no COCO file, has no such category, names an image twice or one outside the folder or
+            that is not there or is of another size, or has a mask that cannot be decoded or is empty.
         OSError: the output cannot be written.
     """
     coco, images, output = Path(coco), Path(images), Path(output)
     if coco.resolve() == output.resolve():
         raise InputError("--output", expected="another file than --coco", found=str(output))
     content = read_coco(coco)
-    names = {item["name"]: item["id"] for item in content["categories"]}
+    names = defaultdict(set)
+    for item in content["categories"]:
+        names[item["name"]].add(item["id"])
     if category is not None and category not in names:
         raise InputError(coco, expected=f"a category {category!r}", found=", ".join(map(repr, sorted(names))))
     masks: dict[Any, list[tuple[Any, int, Any]]] = defaultdict(list)
     for item in content["annotations"]:
-        if category is None or item["category_id"] == names[category]:
+        if category is None or item["category_id"] in names[category]:
             masks[item["image_id"]].append((item["segmentation"], int(item.get("iscrowd") or 0), item["id"]))
-    jobs = []
+    jobs: dict[Path, OwnImage] = {}
     for item in content["images"]:
         path = _inside(images, item["file_name"], coco)
+        if path in jobs:
+            raise InputError(coco, expected="each image once", found=f"{item['file_name']} under two ids")
         if not path.is_file():
             raise InputError(path, expected=f"the image that {coco.name} names", found="nothing there",
                              remedy="Name the folder of the images with --images.")  # fmt: skip
         size = (item["height"], item["width"])
-        jobs.append(OwnImage(path, path.relative_to(images).as_posix(), size=size, masks=tuple(masks[item["id"]])))
-    return _write(jobs, output, workers, progress)
+        jobs[path] = OwnImage(path, path.relative_to(images).as_posix(), size=size, masks=tuple(masks[item["id"]]))
+    truths = _read(list(jobs.values()), workers, progress)
+    if equal := sum(len(job.masks) - len(one.masks) for job, one in zip(jobs.values(), truths, strict=True)):
+        logger.warning("Masks that equal another one of their image, which are left out: %d", equal)
+    return _write(truths, output)
 
 
 def _inside(images: Path, name: str, coco: Path) -> Path:
@@ -184,7 +203,7 @@ def _by_stem(folder: Path, suffixes: Sequence[str]) -> dict[str, Path]:
     for path in sorted(folder.rglob("*")):
         relative = path.relative_to(folder)
         if path.suffix.lower() in suffixes and not any(part.startswith(".") for part in relative.parts):
-            stem = relative.with_suffix("").as_posix()
+            stem = name_of(relative.as_posix())
             if stem in found:
                 raise InputError(path, expected="one file of each name", found=f"{found[stem].name}, too",
                                  remedy="Keep one of them.")  # fmt: skip
@@ -201,9 +220,12 @@ def _check_matched(images: Path, labels: Path, found: set[str], truths: set[str]
                              remedy="Files are matched by name without suffix; see --label-suffix.")  # fmt: skip
 
 
-def _write(jobs: Sequence[OwnImage], output: Path, workers: int, progress: bool) -> dict[str, int]:
+def _read(jobs: Sequence[OwnImage], workers: int, progress: bool) -> list[Truth]:
     results = in_order(read_truth, jobs, workers)
-    truths = list(tqdm(results, "images", len(jobs), disable=None if progress else True))
+    return list(tqdm(results, "images", len(jobs), disable=None if progress else True))
+
+
+def _write(truths: Sequence[Truth], output: Path) -> dict[str, int]:
     groups = find_groups([truth.file_name for truth in truths], [truth.borders for truth in truths])
     images = [
         {
@@ -237,21 +259,25 @@ def read_truth(job: OwnImage) -> Truth:
     """Read an image and its masks.
 
     Raises:
-        InputError: a file cannot be decoded, sizes differ, or a mask is broken or empty.
+        InputError: a file cannot be decoded, sizes differ, a mask is broken or empty, or a label image was cut to 8
+            bits.
     """
     image = read_image(job.path)
     height, width = image.shape[:2]
+    suspicion = None
     if job.labels is not None:
-        masks = tuple((rle, 0) for rle in _masks_of_labels(job.labels, height, width))
+        labels = read_label_image(job.labels)
+        masks = tuple((rle, 0) for rle in _masks_of_labels(labels, job.labels, height, width))
+        suspicion = check_stored_labels(labels, np.unique(labels[labels > 0]), job.labels)
     else:
         masks = _masks_of_coco(job, height, width)
     areas = [coco_area(rle) for rle, crowd in masks if not crowd]
-    return Truth(job.file_name, height, width, modality_of(to_rgb8(image), areas), masks, borders_of(image))
+    modality = modality_of(to_rgb8(image), areas)
+    return Truth(job.file_name, height, width, modality, masks, borders_of(image), suspicion)
 
 
-def _masks_of_labels(path: Path, height: int, width: int) -> Iterable[Rle]:
+def _masks_of_labels(labels: np.ndarray, path: Path, height: int, width: int) -> Iterable[Rle]:
     """One RLE a label, ascending."""
-    labels = read_label_image(path)
     if labels.shape != (height, width):
         found = f"{labels.shape[0]} x {labels.shape[1]}"
         raise InputError(path, expected=f"labels of {height} x {width} pixels, as the image", found=found)
@@ -282,4 +308,4 @@ def _masks_of_coco(job: OwnImage, height: int, width: int) -> tuple[tuple[Rle, i
             raise InputError(f"annotation {number} of {job.file_name}", expected="a mask with pixels",
                              found="an empty one", remedy="Delete the annotation.")  # fmt: skip
         masks.append((rle, crowd))
-    return tuple(masks)
+    return tuple({(str(rle["counts"]), crowd): (rle, crowd) for rle, crowd in masks}.values())

@@ -84,6 +84,9 @@ def evaluate_files(
     """
     if Path(output).exists() and not Path(output).is_dir():  # before the work
         raise InputError(output, expected="a folder to write into", found="a file")
+    for side, source in (("--truth", truth), ("--pred", predictions)):
+        if Path(source).is_dir() and Path(output).resolve() == Path(source).resolve():
+            raise InputError("--output", expected=f"another folder than {side}", found=str(output))
     true = open_source(truth, suffix=truth_suffix)
     scores = score_files(
         true,

@@ -8,12 +8,17 @@ cuts in two, do not look so.
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from scipy import ndimage
 
 from nucleus.errors import InputError
+from nucleus.evaluation.image_names import listed
+from nucleus.formats.label_image import has_8_bits
 
 COMPARABLE = 0.25  # of the pixels of the larger piece
 EIGHT_BIT = 255
@@ -40,25 +45,26 @@ class Pieces:
     boxes: np.ndarray
 
 
-def check_stored_labels(labels: np.ndarray, ids: np.ndarray, where: str) -> str | None:
+def check_stored_labels(labels: np.ndarray, ids: np.ndarray, path: Path) -> str | None:
     """Look for what 8 bits do to labels, and for binary masks.
 
     Args:
         labels: int (H, W), as read from a label image.
         ids: its labels without background, ascending.
-        where: the file.
+        path: the file.
 
     Returns:
         A suspicion, one of the keys of MEANING, or None.
 
     Raises:
-        InputError: it is certain: all of 1..255 used and one of them in two places, or nothing but 255, in two places.
+        InputError: it is certain: stored in 8 bits, and all of 1..255 used and one of them in two places, or nothing
+            but 255, in two places.
     """
     if len(ids) == 1:
         if labels_in_two_places(labels) == 0:
             return None
-        if ids[0] == EIGHT_BIT:
-            raise InputError(where, expected="one label a nucleus", found="a binary mask (0 and 255)",
+        if ids[0] == EIGHT_BIT and has_8_bits(path):
+            raise InputError(path, expected="one label a nucleus", found="a binary mask (0 and 255)",
                              remedy="Label its connected components first, for example with skimage.measure.label; "
                                     "nuclei that touch will count as one.")  # fmt: skip
         return BINARY
@@ -67,11 +73,46 @@ def check_stored_labels(labels: np.ndarray, ids: np.ndarray, where: str) -> str 
     doubled = labels_in_two_places(labels)
     if len(ids) < EIGHT_BIT:
         return TWO_PLACES if doubled else None
+    if doubled and not has_8_bits(path):
+        return TWO_PLACES
     if doubled:
-        raise InputError(where, expected="one label a nucleus",
+        raise InputError(path, expected="one label a nucleus",
                          found=f"all of 1..255 used, {doubled} of them in two places: more nuclei than 8 bits hold",
                          remedy="Save label images with 16 or 32 bits.")  # fmt: skip
     return CUT
+
+
+def refuse_binary(where: Path, images: Iterable[tuple[str | None, int]]) -> None:
+    """Refuse label images of which none has two labels, and most of those that have one look like binary masks.
+
+    Args:
+        where: the folder.
+        images: the suspicion and the number of labels of each.
+
+    Raises:
+        InputError: so it is.
+    """
+    with_nuclei = [(suspicion, nuclei) for suspicion, nuclei in images if nuclei]
+    binary = sum(suspicion == BINARY for suspicion, _ in with_nuclei)
+    if len(with_nuclei) > 1 and max(nuclei for _, nuclei in with_nuclei) == 1 and 2 * binary > len(with_nuclei):
+        raise InputError(where, expected="label images, one whole number a nucleus",
+                         found=f"binary masks: one label an image, in pieces far from each other in {binary} of "
+                               f"{len(with_nuclei)} images",
+                         remedy="Label their connected components first, for example with skimage.measure.label; "
+                                "nuclei that touch will count as one.")  # fmt: skip
+
+
+def suspicion_warnings(suspicions: Iterable[tuple[str | None, str]]) -> list[str]:
+    """One sentence a kind of suspicion, with the images it is of.
+
+    Args:
+        suspicions: of each image, and where it is.
+    """
+    suspicious: dict[str, list[str]] = defaultdict(list)
+    for suspicion, where in suspicions:
+        if suspicion is not None:
+            suspicious[suspicion].append(where)
+    return [f"{MEANING[what]}: {len(where)}: {listed(where)}" for what, where in suspicious.items()]
 
 
 def labels_in_two_places(labels: np.ndarray) -> int:

@@ -7,8 +7,8 @@ lengths of its masks. Sums are exact, so that the scores do not depend on how th
 from __future__ import annotations
 
 import math
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from nucleus.errors import InputError
 from nucleus.evaluation.coco_ap import coco_average_precision
 from nucleus.evaluation.groups import Groups
 from nucleus.evaluation.image_names import IMAGE_SUFFIXES, files_by_name, listed, match_names
-from nucleus.evaluation.label_checks import BINARY, MEANING
+from nucleus.evaluation.label_checks import refuse_binary, suspicion_warnings
 from nucleus.evaluation.score_pair import DROPPED, Job, ScoreChunk, Scored
 from nucleus.evaluation.scored_set import ScoredSet
 from nucleus.evaluation.source_entries import ALL, Nothing
@@ -41,9 +41,11 @@ class FileScores(ScoredSet):
 
     Attributes:
         jobs: what was scored; `score_pair.read_labels` reads one again.
+        sizes: H and W in pixels.
     """
 
     jobs: list[Job]
+    sizes: list[tuple[int, ...]]
 
 
 def score_files(
@@ -81,6 +83,8 @@ def score_files(
         InputError: the images do not match, sizes differ, a file cannot be read or does not hold what it should, or
             label images are binary masks.
     """
+    if max_detections < 1:
+        raise InputError("--max-detections", expected="1 or more", found=str(max_detections))
     if score_threshold is not None and not math.isfinite(score_threshold):
         raise InputError("--score-threshold", expected="a finite number", found=str(score_threshold))
     pairs = match_pairs(truth, predictions, allow_missing=allow_missing)
@@ -89,8 +93,8 @@ def score_files(
     threshold = next((value for value in (score_threshold, default_threshold) if value is not None), ALL)
     with_masks = coco_ap and default_threshold is not None
     scored = _score(jobs, ScoreChunk(threshold, with_masks), workers, progress)
-    _refuse_binary(truth, [(one.suspicions[0], one.scores.objects.truths) for one in scored])
-    _refuse_binary(predictions, [(one.suspicions[1], one.scores.objects.predictions) for one in scored])
+    refuse_binary(truth.path, [(one.suspicions[0], one.scores.objects.truths) for one in scored])
+    refuse_binary(predictions.path, [(one.suspicions[1], one.scores.objects.predictions) for one in scored])
 
     modality, group = _modalities_and_groups(pairs, truth, groups)
     images = [
@@ -109,10 +113,11 @@ def score_files(
         images,
         summarize(images, ap),
         settings,
-        _warnings(pairs, scored),
+        _warnings(pairs, scored) + _missing_groups(pairs, groups),
         ranked if len(ranked) == len(scored) and any(one.scored for one in scored) else [],
         threshold,
         jobs,
+        [one.size for one in scored],
     )
 
 
@@ -135,6 +140,9 @@ def _jobs(pairs: Sequence[Pair], pictures: Path | None) -> list[Job]:
         raise InputError(pictures, expected="the folder of the images", found="none")
     files = files_by_name(pictures, IMAGE_SUFFIXES)
     matched = match_names([pair.name for pair in pairs], files)
+    if not matched:
+        raise InputError(pictures, expected=f"images named as {listed(pair.name for pair in pairs)}",
+                         found=f"others: {listed(files)}" if files else "none")  # fmt: skip
     return [Job(pair, files[matched[pair.name]] if pair.name in matched else None) for pair in pairs]
 
 
@@ -152,28 +160,22 @@ def _modalities_and_groups(
     return {**truth.modalities, **modality}, {**truth.groups, **group}
 
 
-def _refuse_binary(source: Source, images: Iterable[tuple[str | None, int]]) -> None:
-    """Refuse a source of which no image has two labels, and most of those that have one look like binary masks."""
-    with_nuclei = [(suspicion, nuclei) for suspicion, nuclei in images if nuclei]
-    binary = sum(suspicion == BINARY for suspicion, _ in with_nuclei)
-    if len(with_nuclei) > 1 and max(nuclei for _, nuclei in with_nuclei) == 1 and 2 * binary > len(with_nuclei):
-        raise InputError(source.path, expected="label images, one whole number a nucleus",
-                         found=f"binary masks: one label an image, in pieces far from each other in {binary} of "
-                               f"{len(with_nuclei)} images",
-                         remedy="Label their connected components first, for example with skimage.measure.label; "
-                                "nuclei that touch will count as one.")  # fmt: skip
+def _missing_groups(pairs: Sequence[Pair], groups: Groups | None) -> list[str]:
+    if groups is None or not (missing := len(pairs) - len(match_names([pair.name for pair in pairs], groups.names))):
+        return []
+    return [f"Images that are not in {groups.path}, each a group of its own: {missing:,} of {len(pairs):,}"]
 
 
 def _warnings(pairs: Sequence[Pair], scored: Sequence[Scored]) -> list[str]:
     """One sentence a kind of thing that happened."""
-    suspicious: dict[str, list[str]] = defaultdict(list)
     events: Counter[str] = Counter()
-    for pair, one in zip(pairs, scored, strict=True):
-        for entry, suspicion in zip((pair.truth, pair.prediction), one.suspicions, strict=True):
-            if suspicion is not None:
-                suspicious[suspicion].append(entry.where)
+    for one in scored:
         events.update({what: count for what, count in one.events.items() if what != DROPPED})
-    warnings = [f"{MEANING[what]}: {len(where)}: {listed(where)}" for what, where in suspicious.items()]
+    warnings = suspicion_warnings(
+        (suspicion, entry.where)
+        for pair, one in zip(pairs, scored, strict=True)
+        for entry, suspicion in zip((pair.truth, pair.prediction), one.suspicions, strict=True)
+    )
     warnings += [f"{what}: {count:,}" for what, count in events.items()]
     missing = sum(isinstance(pair.prediction, Nothing) for pair in pairs)
     if missing:

@@ -146,7 +146,7 @@ class ScoreChunk:
 
 
 def _suspicion(entry: Entry, labels: np.ndarray, ids: np.ndarray) -> str | None:
-    return check_stored_labels(labels, ids, entry.where) if isinstance(entry, LabelFile) else None
+    return check_stored_labels(labels, ids, entry.path) if isinstance(entry, LabelFile) else None
 
 
 def _events(truth: Content, prediction: Content, dropped: int) -> dict[str, int]:
@@ -157,5 +157,7 @@ def _events(truth: Content, prediction: Content, dropped: int) -> dict[str, int]
         "Pixels claimed by several predicted nuclei, which the first in the file keeps": prediction.shared,
         "True nuclei without a pixel of their own, which do not count": truth.vanished,
         "Predicted nuclei without a pixel of their own, which do not count": prediction.vanished,
+        "True nuclei with scores that lie mostly under better ones, which do not count": truth.lost,
+        "Crowd regions of the truth; what is predicted there counts as false, but in COCO AP": truth.crowds,
     }
     return {what: count for what, count in events.items() if count}

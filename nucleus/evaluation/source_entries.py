@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -45,6 +45,8 @@ class Content:
         mask_scores: float64 (N,), of every mask, drawn or not; None without scores.
         shared: pixels that a mask without a score lost to an earlier one.
         vanished: masks without a score and without a pixel of their own.
+        lost: masks with a score that others took most of, so that they are not drawn.
+        crowds: crowd regions, which are not drawn.
     """
 
     labels: np.ndarray
@@ -53,6 +55,8 @@ class Content:
     mask_scores: np.ndarray | None = None
     shared: int = 0
     vanished: int = 0
+    lost: int = 0
+    crowds: int = 0
 
     def at_threshold(self, score_threshold: float) -> tuple[np.ndarray, int]:
         """Leave out what scores below the threshold; what has no score stays.
@@ -180,24 +184,26 @@ class CocoMasks:
         assert size is not None
         rles = [self._rle(item, *size) for item in self.items]
         made = [_annotation(rle, item) for rle, item in zip(rles, self.items, strict=True)] if annotations else []
-        nuclei = [position for position, item in enumerate(self.items) if not item.get("iscrowd", 0)]
+        nuclei = [position for position, item in enumerate(self.items) if not item.get("iscrowd")]
+        crowds = len(rles) - len(nuclei)
         rles = [rles[position] for position in nuclei]
         scores: list[Any] = [self.items[position].get("score") for position in nuclei]
         if not any(score is not None for score in scores):
-            return _unscored(label_image_from_coco(rles, *size), sum(map(coco_area, rles)), len(rles), made)
+            unscored = _unscored(label_image_from_coco(rles, *size), sum(map(coco_area, rles)), len(rles), made)
+            return replace(unscored, crowds=crowds)
         if not all(map(is_finite, scores)):
             raise InputError(self.where, expected="a finite score with each mask, or with none",
                              found="masks with and without")  # fmt: skip
         every = np.asarray(scores, dtype=np.float64)
         labels, drawn, _ = label_image_from_box_masks(BoxMasks.from_coco(rles, *size), every, score_threshold=ALL)
-        return Content(labels, made, every[drawn], every)
+        return Content(labels, made, every[drawn], every, lost=len(rles) - len(drawn), crowds=crowds)
 
     def _rle(self, item: dict[str, Any], height: int, width: int) -> Rle:
         if "segmentation" not in item:
             raise InputError(self.where, expected="masks (segmentation)", found="boxes only",
                              remedy="Write the results of a model with masks.")  # fmt: skip
         number = f"annotation {item['id']} of " if "id" in item else ""
-        box, area, crowd = item.get("bbox"), item.get("area"), item.get("iscrowd", 0)
+        box, area, crowd = item.get("bbox"), item.get("area"), item.get("iscrowd") or 0
         for key, right in (
             ("bbox", box is None or (isinstance(box, list) and len(box) == 4 and all(map(is_finite, box)))),
             ("area", area is None or is_finite(area)),
@@ -289,5 +295,5 @@ def _annotation(rle: Rle, item: dict[str, Any]) -> dict[str, Any]:
     """What COCO AP asks for, of the one class there is; box and area are the file's own where it gives them."""
     given: dict[str, Callable[[Rle], Any]] = {"bbox": coco_box, "area": coco_area}
     annotation = {key: of_mask(rle) if item.get(key) is None else item[key] for key, of_mask in given.items()}
-    annotation |= {"category_id": NUCLEUS["id"], "iscrowd": int(item.get("iscrowd", 0)), "segmentation": rle}
+    annotation |= {"category_id": NUCLEUS["id"], "iscrowd": int(item.get("iscrowd") or 0), "segmentation": rle}
     return annotation | ({"score": item["score"]} if "score" in item else {})

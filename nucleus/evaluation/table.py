@@ -250,4 +250,4 @@ def _write_csv(path: Path, header: list[str], rows: Iterable[list[Any]]) -> None
     writer.writerow(header)
     writer.writerows(["" if isinstance(cell, float) and math.isnan(cell) else cell for cell in row] for row in rows)
     with atomic_write(path) as temporary:
-        temporary.write_text(text.getvalue(), encoding="utf-8")
+        temporary.write_text(text.getvalue(), encoding="utf-8", errors="surrogateescape")  # names as the disk has them

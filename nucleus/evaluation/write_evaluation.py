@@ -83,6 +83,8 @@ def write_evaluation(
             warnings=scored.warnings,
         )
         files += REPORT_FILES
+    for stale in {*CURVE_FILES, *REPORT_FILES} - set(files):  # of an earlier evaluation, with other scores
+        (output / stale).unlink(missing_ok=True)
     tables = [format_table(summaries), format_densities(densities), *_interval_table(summaries[OVERALL], known, method)]
     return "\n\n".join(tables), [output / file for file in files]
 

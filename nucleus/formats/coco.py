@@ -202,11 +202,12 @@ def read_coco_rles(path: str | Path) -> dict[str, Any]:
     sizes = {image["id"]: (image["height"], image["width"]) for image in coco["images"]}
     for annotation in coco["annotations"]:
         annotation["iscrowd"] = int(annotation.get("iscrowd") or 0)
-        segmentation = annotation["segmentation"]
-        if isinstance(segmentation, dict) and isinstance(segmentation.get("counts"), str):
+        segmentation, size = annotation["segmentation"], sizes[annotation["image_id"]]
+        compressed = isinstance(segmentation, dict) and isinstance(segmentation.get("counts"), str)
+        if compressed and segmentation.get("size") == [*size]:
             continue  # as it should be
         try:
-            annotation["segmentation"] = rle_from_segmentation(segmentation, *sizes[annotation["image_id"]])
+            annotation["segmentation"] = rle_from_segmentation(segmentation, *size)
         except ValueError as error:
             raise InputError(path, expected="polygons or run lengths of every nucleus",
                              found=f"in annotation {annotation['id']}: {error}") from error  # fmt: skip

@@ -15,6 +15,7 @@ from nucleus.formats.image_source import open_image
 from nucleus.formats.rescale import Rescale
 
 TIFF_SUFFIXES = {".tif", ".tiff"}
+SAVE_ONE = "Save the one plane as a file of its own."
 
 
 def read_image(path: str | Path) -> np.ndarray:
@@ -29,7 +30,13 @@ def read_image(path: str | Path) -> np.ndarray:
     Raises:
         InputError: the file is missing, broken, a stack, or not an 8/16-bit image of 1, 3 or 4 channels.
     """
-    with open_image(path) as source:
+    try:
+        source = open_image(path)
+    except InputError as error:
+        if "--" not in error.remedy:
+            raise
+        raise InputError(path, expected=error.expected, found=error.found, remedy=SAVE_ONE) from error
+    with source:
         if source.dtype not in (np.uint8, np.uint16):
             raise InputError(
                 path,

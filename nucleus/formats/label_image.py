@@ -18,7 +18,7 @@ import tifffile
 
 from nucleus.errors import InputError
 from nucleus.formats.atomic import atomic_write
-from nucleus.formats.image import TIFF_SUFFIXES
+from nucleus.formats.image import SAVE_ONE, TIFF_SUFFIXES
 from nucleus.formats.raster import read_raster
 from nucleus.formats.stored import PixelSize, check_regular
 from nucleus.formats.tiff import broken, open_tiff
@@ -44,12 +44,7 @@ def read_label_image(path: str | Path) -> np.ndarray:
             labels below 0 or above 2**31 - 1.
     """
     path = Path(path)
-    check_regular(path, "a label image (PNG or TIFF)")
-    try:
-        labels = _read_tiff(path) if path.suffix.lower() in TIFF_SUFFIXES else read_raster(path)[0]
-    except InputError as error:
-        raise InputError(path, expected=f"a label image (PNG or TIFF): {error.expected}", found=error.found,
-                         remedy=error.remedy) from error  # fmt: skip
+    labels = _decoded(path)
     if labels.ndim != 2:
         raise InputError(
             path,
@@ -67,6 +62,24 @@ def read_label_image(path: str | Path) -> np.ndarray:
     if labels.size and (int(labels.min()) < 0 or int(labels.max()) > np.iinfo(np.int32).max):
         raise InputError(path, expected="labels from 0 to 2147483647", found=f"{labels.min()} to {labels.max()}")
     return labels.astype(np.int32)
+
+
+def has_8_bits(path: str | Path) -> bool:
+    """Whether a label image is stored with 8 bits or fewer a pixel.
+
+    Raises:
+        InputError: the file is missing or broken.
+    """
+    return _decoded(Path(path)).dtype.itemsize == 1
+
+
+def _decoded(path: Path) -> np.ndarray:
+    check_regular(path, "a label image (PNG or TIFF)")
+    try:
+        return _read_tiff(path) if path.suffix.lower() in TIFF_SUFFIXES else read_raster(path)[0]
+    except InputError as error:
+        raise InputError(path, expected=f"a label image (PNG or TIFF): {error.expected}", found=error.found,
+                         remedy=SAVE_ONE if "--" in error.remedy else error.remedy) from error  # fmt: skip
 
 
 def _read_tiff(path: Path) -> np.ndarray:

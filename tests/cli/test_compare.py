@@ -47,6 +47,17 @@ def test_a_comparison_of_folders(folders, capsys):
     assert (folders / "out" / "comparison.png").stat().st_size > 10_000
 
 
+def test_outlines_of_images_of_two_sizes(tmp_path, capsys):
+    for folder, size in {"a": 64, "b": 60}.items():
+        (tmp_path / folder).mkdir()
+        Image.fromarray(np.eye(size, dtype=np.uint8)).save(tmp_path / folder / "x.png")
+    corner = {"type": "Polygon", "coordinates": [[[1, 1], [9, 1], [9, 9], [1, 9], [1, 1]]]}
+    (tmp_path / "x.geojson").write_text(json.dumps({"type": "Feature", "geometry": corner, "properties": {}}))
+    sides = [str(tmp_path / side) for side in ("a", "b")]
+    assert run_command("compare", [*sides, "--truth", str(tmp_path / "x.geojson"), "--workers", "1"]) == 2
+    assert "expected x of 64 x 64 pixels, as in A, found 60 x 60" in capsys.readouterr().err
+
+
 def test_groups_and_nothing_written_without_output(folders, capsys):
     lines = ["image,modality,group", *(f"{number}.png,kind_{number % 2},field_{number // 3}" for number in range(6))]
     (folders / "groups.csv").write_text("\n".join(lines))

@@ -53,6 +53,8 @@ def test_a_coco_file(mine):
         (["--labels", "labels", "--name", "bbbc038_val"], "built in"),
         (["--labels", "nowhere"], "nowhere: expected a folder"),
         (["--coco", "nowhere.json"], "expected a COCO file"),
+        (["--labels", "labels", "--category", "nucleus"], "--category: expected --coco with it"),
+        (["--coco", "nowhere.json", "--label-suffix", "_x"], "--label-suffix: expected --labels with it"),
     ],
 )
 def test_mistakes_end_with_2_and_no_traceback(mine, options, message, capsys, monkeypatch):

@@ -28,10 +28,11 @@ def test_whatever_masks_the_file_has_they_are_run_lengths(two_images):
     register("two_images", json_file, root)
     mask = decode_coco(DatasetCatalog.get("two_images")[0]["rles"][0])
     assert mask.shape == (40, 50) and mask[3:15, 2:12].all() and mask.sum() == 120
-    coco["annotations"][1]["segmentation"] = [[1, 2]]
-    json_file.write_text(json.dumps(coco))
-    with pytest.raises(InputError, match=rf"{json_file.name}: expected polygons or run lengths.*in annotation"):
-        DatasetCatalog.get("two_images")
+    for wrong in ([[1, 2]], coco["annotations"][1]["segmentation"] | {"size": [50, 40]}):
+        coco["annotations"][1]["segmentation"] = wrong
+        json_file.write_text(json.dumps(coco))
+        with pytest.raises(InputError, match=rf"{json_file.name}: expected polygons or run lengths.*in annotation"):
+            DatasetCatalog.get("two_images")
 
 
 def test_all_built_in_names_are_registered_and_a_second_root_replaces_the_first(tmp_path):

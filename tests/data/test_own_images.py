@@ -119,6 +119,44 @@ def test_what_is_wrong_with_label_images_is_said(folders, tmp_path, what, messag
     assert not (tmp_path / "out.json").exists()
 
 
+def test_binary_masks_and_cut_labels_are_no_label_images(tmp_path, caplog):
+    many = np.zeros((120, 120), np.int32)
+    many[::6, ::6] = np.arange(1, 401).reshape(20, 20)
+    kinds = {"binary": (many > 0) * 255, "ones": (many > 0) * 1, "cut": many, "most": many * (many <= 255)}
+    for folder, labels in kinds.items():
+        for number in range(2):
+            write_label_image(tmp_path / folder / "images" / f"{number}.png", (many > 0) * 200)
+            write_label_image(tmp_path / folder / "labels" / f"{number}.png", labels.astype(np.uint8).astype(np.int32))
+
+    def convert(folder):
+        return convert_label_images(tmp_path / folder / "images", tmp_path / folder / "labels", tmp_path / "out.json")
+
+    with pytest.raises(InputError, match=r"0\.png: .*a binary mask"):
+        convert("binary")
+    with pytest.raises(InputError, match="expected label images, one whole number a nucleus, found binary masks"):
+        convert("ones")
+    with pytest.raises(InputError, match="more nuclei than 8 bits hold"):
+        convert("cut")
+    assert not (tmp_path / "out.json").exists()
+    assert convert("most") == {"images": 2, "nuclei": 510}
+    assert "Label images that use all of 1..255" in caplog.text and ": 2: 0.png, 1.png" in caplog.text
+
+
+def test_an_ome_tiff_has_the_labels_of_its_name(folders, tmp_path):
+    images, labels = folders
+    tifffile.imwrite(images / "three.ome.tif", LABELS.astype(np.uint8))
+    write_label_image(labels / "three_labels.tif", LABELS)
+    for path in (labels / "one.tif", labels / "sub" / "two.png"):
+        path.rename(path.with_name(f"{path.stem}_labels{path.suffix}"))
+    assert convert_label_images(images, labels, tmp_path / "out.json", label_suffix="_labels")["images"] == 3
+
+
+def test_a_stack_says_what_can_be_done_about_it(folders, tmp_path):
+    tifffile.imwrite(folders[0] / "sub" / "two.tif", np.zeros((3, 30, 40), np.uint8), photometric="minisblack")
+    with pytest.raises(InputError, match="Save the one plane as a file of its own"):
+        convert_label_images(*folders, tmp_path / "out.json")
+
+
 def test_no_images_at_all(folders, tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match="expected images"):
@@ -166,6 +204,20 @@ def test_one_category_of_a_coco_file(theirs, folders, tmp_path):
     assert counts == {"images": 2, "nuclei": 1}
     with pytest.raises(InputError, match=r"expected a category 'cell', found 'lymphocyte', 'other'"):
         convert_coco(theirs[0], folders[0], tmp_path / "out.json", category="cell")
+
+
+def test_what_a_coco_file_says_twice(theirs, folders, tmp_path, caplog):
+    path, content = theirs
+    content["categories"].append({"id": 5, "name": "other", "supercategory": "else"})
+    first, second = content["annotations"][:2]
+    content["annotations"] += [first | {"id": 10}, second | {"id": 11, "category_id": 5}]
+    path.write_text(json.dumps(content))
+    assert convert_coco(path, folders[0], tmp_path / "out.json", category="other")["nuclei"] == 2  # of both ids
+    assert "equal another one of their image, which are left out: 1" in caplog.text
+    content["images"].append(content["images"][0] | {"id": 71})
+    path.write_text(json.dumps(content))
+    with pytest.raises(InputError, match=r"each image once, found one\.png under two ids"):
+        convert_coco(path, folders[0], tmp_path / "out.json")
 
 
 def test_a_converted_file_can_be_converted_again(theirs, folders, tmp_path):

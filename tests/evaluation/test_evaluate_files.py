@@ -10,6 +10,7 @@ import torch
 from detectron2.data import MetadataCatalog
 from detectron2.structures import Boxes, Instances
 
+from nucleus.errors import InputError
 from nucleus.evaluation.evaluate_files import evaluate_files
 from nucleus.evaluation.evaluator import NucleusEvaluator
 from nucleus.formats.coco import write_coco
@@ -103,3 +104,67 @@ def test_images_of_floating_point_are_drawn_and_give_their_size(tmp_path):
     content = json.loads((tmp_path / "output" / "scores.json").read_text())
     assert content["scores"]["overall"]["counts"]["image pixels"] == 600
     assert "data:image/jpeg" in (tmp_path / "output" / "report.html").read_text()
+
+
+@pytest.fixture
+def two(tmp_path):
+    """Label images of two nuclei, in folders of truth and prediction."""
+    labels = np.kron([[1, 0, 2]], np.ones((9, 9), dtype=int))
+    for side in ("truth", "found"):
+        write_label_image(tmp_path / side / "a.png", labels)
+    return tmp_path
+
+
+def test_nothing_of_an_earlier_evaluation_stays_beside_the_new_one(two):
+    output = two / "output"
+    outlines = {"type": "Feature", "geometry": {"type": "Polygon", "coordinates": [[[0, 0], [9, 0], [9, 9], [0, 9]]]}}
+    scored = outlines | {"properties": {"measurements": {"score": 0.9}}}
+    (two / "a.geojson").write_text(json.dumps({"type": "FeatureCollection", "features": [scored]}))
+    evaluate_files(two / "truth" / "a.png", two / "a.geojson", output)
+    assert {"threshold.csv", "threshold.png", "report.html", "report.md"} <= {path.name for path in output.iterdir()}
+    evaluate_files(two / "truth", two / "found", output, report=False)
+    assert {path.name for path in output.iterdir() if path.is_file()} == {"scores.json", "scores.csv", "images.csv"}
+    for side in ("truth", "found"):
+        with pytest.raises(InputError, match="--output: expected another folder than"):
+            evaluate_files(two / "truth", two / "found", two / side)
+    with pytest.raises(InputError, match="--max-detections: expected 1 or more, found 0"):
+        evaluate_files(two / "truth", two / "found", output, max_detections=0)
+
+
+def test_names_in_another_code(two):
+    for side in ("truth", "found"):
+        (two / side / "a.png").rename(two / side / "caf\udce9.png")
+    evaluate_files(two / "truth", two / "found", two / "output")
+    assert b"caf\xe9" in (two / "output" / "images.csv").read_bytes()
+    assert r"caf\udce9" in (two / "output" / "report.md").read_text(encoding="utf-8")
+
+
+def test_what_is_lost_of_the_truth_is_said(two):
+    labels = np.zeros((20, 30), dtype=int)
+    labels[2:12, 2:12] = 1
+    (rle,) = rles_from_label_image(labels)
+    (other,) = rles_from_label_image(np.roll(labels, 2, axis=1))
+    fixed = {"image_id": 1, "category_id": 1, "bbox": coco_box(rle), "area": 100}
+    annotations = [
+        fixed | {"id": 1, "segmentation": rle, "score": 1.0},
+        fixed | {"id": 2, "segmentation": other, "score": 1.0},
+        fixed | {"id": 3, "segmentation": other, "score": 1.0, "iscrowd": 1},
+    ]
+    write_coco(two / "truth.json", {}, [{"id": 1, "file_name": "a.png", "height": 20, "width": 30}], annotations)
+    write_label_image(two / "only" / "a.png", labels)
+    (two / "groups.csv").write_text("image,group\na.png,1\n")
+    warnings = evaluate_files(two / "truth.json", two / "only", two / "output").scores.warnings
+    assert "True nuclei with scores that lie mostly under better ones, which do not count: 1" in warnings
+    assert "Crowd regions of the truth; what is predicted there counts as false, but in COCO AP: 1" in warnings
+
+
+def test_images_without_a_group_and_pictures_of_other_images(two):
+    for side in ("truth", "found"):
+        write_label_image(two / side / "b.png", np.kron([[1, 0, 2]], np.ones((9, 9), dtype=int)))
+    (two / "groups.csv").write_text("image,group\na.png,1\n")
+    evaluation = evaluate_files(two / "truth", two / "found", two / "output", groups=two / "groups.csv")
+    (warning,) = [one for one in evaluation.scores.warnings if "groups.csv" in one]
+    assert warning.endswith("each a group of its own: 1 of 2")
+    write_label_image(two / "pictures" / "other.png", np.ones((9, 27), dtype=int))
+    with pytest.raises(InputError, match="pictures: expected images named as a, b, found others: other"):
+        evaluate_files(two / "truth", two / "found", two / "output", pictures=two / "pictures")

@@ -122,7 +122,7 @@ def write_report(
     _write_pictures(folder / PICTURES, examples)
     for name, text in (("report.md", markdown(facts)), ("report.html", page(facts))):
         with atomic_write(folder / name) as temporary:
-            temporary.write_text(text, encoding="utf-8")
+            temporary.write_text(text, encoding="utf-8", errors="backslashreplace")  # names may be in another code
     return folder / "report.html"
 
 
