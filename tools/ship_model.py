@@ -101,12 +101,12 @@ def ship(args: argparse.Namespace) -> list[str]:
         model = dataclasses.replace(model, agreement=agreement, speed=speed)
         write_model(staging, model)
         place, before = args.models / args.name, args.models / ".before" / args.name
-        shutil.rmtree(before.parent, ignore_errors=True)  # of a kill
         if place.exists():
+            shutil.rmtree(before, ignore_errors=True)
             before.parent.mkdir(exist_ok=True)
             place.replace(before)  # aside, and gone only when the new one is in its place
         staging.replace(place)
-        shutil.rmtree(before.parent, ignore_errors=True)
+        shutil.rmtree(before, ignore_errors=True)
     finally:
         shutil.rmtree(staging.parent, ignore_errors=True)
     said = []

@@ -2,7 +2,8 @@
 
 A page on another site must not use this server through its visitor's browser. Against a name of theirs that points here
 (DNS rebinding), the Host header must be a name of this machine, one that it was told, or an address; against requests
-that it sends (cross-site request forgery), Origin must be that host, and Sec-Fetch-Site this site.
+that it sends (cross-site request forgery), Origin must be that host (or a name that it was told, where a server before
+it has put in another host), and Sec-Fetch-Site this site.
 """
 
 from __future__ import annotations
@@ -100,8 +101,11 @@ class Guard:
     def _is_the_page(self, origin: str, host: str) -> bool:
         """Whether a request comes from the page itself; a server before it may have put in another host."""
         try:
-            parts = urlsplit(origin)
-            return parts.netloc.lower() == host.lower() or (parts.hostname or "").lower() in self.known_as
+            parts, own = urlsplit(origin), urlsplit(f"//{host}")
+            if parts.netloc.lower() == host.lower():
+                return True
+            names = [(one.hostname or "").lower() for one in (parts, own)]
+            return names[0] in self.known_as and names[1] not in self.known_as
         except ValueError:
             return False
 

@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--port", type=int, default=7860, help="to listen on; 0 for any (default %(default)s)")
     parser.add_argument(
-        "--allow-host", action="append", default=[], metavar="NAME",
+        "--allow-host", action="append", default=[], type=_name, metavar="NAME",
         help="another name that it is reached by, as of a server before it that adds a password; again for several",
     )  # fmt: skip
     parser.add_argument(
@@ -60,6 +60,12 @@ def run(args: argparse.Namespace) -> int:
 
 def _say(line: str) -> None:
     print(line, flush=True)
+
+
+def _name(text: str) -> str:
+    if not text or any(one in text for one in ":/@ "):
+        raise argparse.ArgumentTypeError(f"expected a name alone, without https:// and port, found {text}")
+    return text
 
 
 def _positive(text: str) -> int:

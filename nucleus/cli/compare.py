@@ -88,6 +88,6 @@ def _check_sizes(path: Path, a: FileScores, b: FileScores) -> None:
     sizes = {image.name: size for image, size in zip(a.images, a.sizes, strict=True)}
     for image, size in zip(b.images, b.sizes, strict=True):
         if size != sizes[image.name]:
-            (height, width), found = sizes[image.name], size
+            height, width = sizes[image.name]
             raise InputError(path, expected=f"{image.name} of {height} x {width} pixels, as in A",
-                             found=f"{found[0]} x {found[1]}")  # fmt: skip
+                             found=f"{size[0]} x {size[1]}")  # fmt: skip

@@ -30,9 +30,8 @@ from nucleus.masks.rle import Rle, coco_area, coco_box
 from nucleus.processes import in_order
 
 IMAGE_SUFFIXES = (".png", ".tif", ".tiff", ".jpg", ".jpeg", ".webp", ".bmp")
-logger = logging.getLogger(__name__)
-
 LABEL_SUFFIXES = (".png", ".tif", ".tiff")
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -259,8 +258,8 @@ def read_truth(job: OwnImage) -> Truth:
     """Read an image and its masks.
 
     Raises:
-        InputError: a file cannot be decoded, sizes differ, a mask is broken or empty, or a label image was cut to 8
-            bits.
+        InputError: a file cannot be decoded, sizes differ, a mask is broken or empty, or a label image is a binary mask
+            or was cut to 8 bits.
     """
     image = read_image(job.path)
     height, width = image.shape[:2]

@@ -71,7 +71,8 @@ class NucleusCheckpointer(CheckpointReader):
                 Path(self.save_dir) / LAST,
                 expected="the name of a checkpoint",
                 found="none: a run without --resume has begun in this folder since",
-                remedy=f"Rename {before} to {LAST} to go on with the run before, or leave --resume away.",
+                remedy=f"Rename {before} to {LAST} to go on with the run before, or leave --resume away. "
+                f"model_best.pth and metrics.json may be of the new run.",
             )
         if self.save_dir and self.save_to_disk:
             for leftover in Path(self.save_dir).glob(".*.tmp.pth"):  # of a kill while saving

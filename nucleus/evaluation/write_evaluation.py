@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 from nucleus.evaluation.bootstrap import Intervals, describe, intervals
 from nucleus.evaluation.report import write_report
 from nucleus.evaluation.report.pictures import Pictures
+from nucleus.evaluation.report.write import PICTURES
 from nucleus.evaluation.scored_set import ScoredSet
 from nucleus.evaluation.strata import density_strata, summarize_densities
 from nucleus.evaluation.summary import OVERALL, ScoredImage, Summary, by_modality
@@ -46,6 +48,7 @@ def write_evaluation(
         OSError: the folder cannot be written. Each file is either the old one or complete.
     """
     images, summaries = scored.images, scored.summaries
+    is_ours = (output / FILES[0]).is_file()  # else what is there may be of anybody
     (known, density_intervals), method = _intervals(images), describe(images)
     densities = summarize_densities(images)
     write_scores(
@@ -83,8 +86,11 @@ def write_evaluation(
             warnings=scored.warnings,
         )
         files += REPORT_FILES
-    for stale in {*CURVE_FILES, *REPORT_FILES} - set(files):  # of an earlier evaluation, with other scores
-        (output / stale).unlink(missing_ok=True)
+    if is_ours:
+        for stale in {*CURVE_FILES, *REPORT_FILES} - set(files):  # of an earlier evaluation, with other scores
+            (output / stale).unlink(missing_ok=True)
+        if not report:
+            shutil.rmtree(output / PICTURES, ignore_errors=True)
     tables = [format_table(summaries), format_densities(densities), *_interval_table(summaries[OVERALL], known, method)]
     return "\n\n".join(tables), [output / file for file in files]
 

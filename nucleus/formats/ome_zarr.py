@@ -65,6 +65,7 @@ def _open(path: Path, node: Any, series: int | None, level: int) -> Stored:
     full = group[datasets[0]["path"]].shape
     down, across = (full[axes.index(axis)] / array.shape[axes.index(axis)] for axis in "YX")
     units = [UM_PER.get(one.get("unit", "")) for one in described]
+    size = _pixel_size(axes, units, _scale(datasets[0], image))
     channels = attributes.get("omero", {}).get("channels", [])
     colours = tuple(str(one.get("color", "")).upper() for one in channels)
     return Stored(
@@ -72,7 +73,7 @@ def _open(path: Path, node: Any, series: int | None, level: int) -> Stored:
         axes,
         is_rgb=colours == RED_GREEN_BLUE and array.dtype == np.uint8,  # stained tissue; fluorescence has more bits
         channel_names=tuple(str(one.get("label", "")) for one in channels),
-        pixel_size_um=_pixel_size(axes, units, _scale(datasets[level], image)),
+        pixel_size_um=(size[0] * down, size[1] * across) if size else None,
         downsample=(down, across),
     )
 

@@ -259,13 +259,13 @@ def _ome_pixel_size(pixels: ElementTree.Element) -> PixelSize | None:
 
 
 def _channel_names(tiff: tifffile.TiffFile, series: Any, number: int) -> tuple[str, ...]:
-    """None where there are not as many as channels, as in a file of a set with a channel in each."""
+    """Nothing where there are not as many as channels, as in a file of a set with a channel in each."""
     try:
         if tiff.is_ome:
             names = [one.get("Name", "") for one in _ome_pixels(tiff, number).findall("./{*}Channel")]
         else:
             names = list(map(str, (tiff.imagej_metadata or {}).get("Labels") or []))
-        count = series.shape[series.axes.index("C")] if "C" in series.axes else tiff.is_ome
+        count = series.shape[series.axes.index("C")] if "C" in series.axes else int(tiff.is_ome)
         return tuple(names) if len(names) == count else ()
     except (ValueError, IndexError, ElementTree.ParseError):
         return ()

@@ -46,5 +46,11 @@ def _read(path: Path) -> set[str]:
         listed = json.loads(path.read_bytes())
     except (OSError, ValueError):
         return set()
-    within = [one for one in listed if isinstance(one, str)] if isinstance(listed, list) else []
-    return {one for one in within if one and not PurePosixPath(one).is_absolute() and ".." not in one.split("/")}
+    return set(filter(is_inside, listed)) if isinstance(listed, list) else set()
+
+
+def is_inside(path: object) -> bool:
+    """Whether what a file says is a path relative to the output folder that stays in it."""
+    if not isinstance(path, str) or not path:
+        return False
+    return not PurePosixPath(path).is_absolute() and ".." not in PurePosixPath(path).parts

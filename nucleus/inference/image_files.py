@@ -54,10 +54,9 @@ def find_images(inputs: Iterable[Path], *, leave_out: Path | None = None) -> lis
         if is_folder and given.resolve() == excluded:
             raise InputError(given, expected="a folder for the output that is not that of the images",
                              found="the same one", remedy="Name another: it fills with images.")  # fmt: skip
-        if is_folder:
-            found = list(_in_folder(given, {excluded} if excluded else set(), set()))
-        else:
-            found = [given] if given.resolve() not in written else []
+        found = list(_in_folder(given, {excluded} if excluded else set(), set())) if is_folder else [given]
+        if written:
+            found = [path for path in found if path.resolve() not in written]
         if not found and is_folder:
             raise InputError(given, expected=f"images ({' '.join(IMAGE_SUFFIXES)})", found="none in this folder")
         for path in found:
@@ -71,7 +70,7 @@ def find_images(inputs: Iterable[Path], *, leave_out: Path | None = None) -> lis
                              found=f"the name of {other}",
                              remedy="Rename one, or name the images one by one.")  # fmt: skip
     if not files:
-        raise InputError(leave_out or "", expected="images that nucleus did not write itself", found="none")
+        raise InputError(given, expected="images that nucleus did not write itself", found="none")
     return list(files.values())
 
 

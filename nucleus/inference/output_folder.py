@@ -23,7 +23,7 @@ import numpy as np
 from nucleus.errors import InputError
 from nucleus.formats.atomic import atomic_write
 from nucleus.formats.image_source import ImageSource
-from nucleus.inference.claims import FILES, HIDDEN, Claims
+from nucleus.inference.claims import FILES, HIDDEN, Claims, is_inside
 from nucleus.inference.exports import FORMATS, Format, Segmentation
 from nucleus.inference.image_files import ImageFile
 from nucleus.inference.segment import Segmented
@@ -194,6 +194,9 @@ class Output:
                     kind.write(path, one)
         for stale in ours - written:
             (self.folder / stale).unlink(missing_ok=True)
+            for kind in FORMATS.values():  # a part that is gone leaves the whole stale
+                if kind.join is not None and stale == self._part(kind, image.name):
+                    self._joined(kind).unlink(missing_ok=True)
         counts = len(found.scores), found.tiles, found.blank, found.cut, found.full
         done = Done(image.name, *counts, file, sorted(written))
         _write_json(self._record(image.name), asdict(done))
@@ -223,8 +226,14 @@ class Output:
 
     def _wanted(self, image: ImageFile) -> dict[str, str]:
         """The file of an image in each format by its name, relative to the folder."""
-        parts = f"{HIDDEN}/{PARTS}/"
-        return {kind.name: f"{'' if kind.join is None else parts}{image.name}{kind.suffix}" for kind in self.formats}
+        return {
+            kind.name: f"{image.name}{kind.suffix}" if kind.join is None else self._part(kind, image.name)
+            for kind in self.formats
+        }
+
+    @staticmethod
+    def _part(kind: Format, name: str) -> str:
+        return f"{HIDDEN}/{PARTS}/{name}{kind.suffix}"
 
     def _parts(self, kind: Format) -> list[tuple[Path, str]]:
         """What the joined file of a format is made of, and the name of the image of each, by which they are sorted."""
@@ -243,7 +252,8 @@ class Output:
     def _done(self, name: str) -> Done | None:
         try:
             fields = _read_json(self._record(name))
-            return Done(**fields | {"file": State(*fields["file"])})
+            written = list(filter(is_inside, fields["written"]))
+            return Done(**fields | {"file": State(*fields["file"]), "written": written})
         except (OSError, ValueError, TypeError, KeyError):
             return None
 

@@ -233,6 +233,7 @@ def test_behind_a_server_with_another_name(model, examples, png):
         assert status(host, "https://nuclei.lab.example") == 200
         assert status(host, "https://evil.example") == status(host, "https://x.nuclei.lab.example") == 403
     assert status("lab.example", "https://nuclei.lab.example") == 403
+    assert status("nuclei.lab.example", "http://nuclei.lab.example:9999") == 403  # another service of that machine
 
 
 def test_limits(model, examples, png):

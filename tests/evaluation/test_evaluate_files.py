@@ -123,7 +123,12 @@ def test_nothing_of_an_earlier_evaluation_stays_beside_the_new_one(two):
     evaluate_files(two / "truth" / "a.png", two / "a.geojson", output)
     assert {"threshold.csv", "threshold.png", "report.html", "report.md"} <= {path.name for path in output.iterdir()}
     evaluate_files(two / "truth", two / "found", output, report=False)
-    assert {path.name for path in output.iterdir() if path.is_file()} == {"scores.json", "scores.csv", "images.csv"}
+    assert {path.name for path in output.iterdir()} == {"scores.json", "scores.csv", "images.csv"}
+    (two / "paper").mkdir()
+    for name in ("report.md", "threshold.csv"):
+        (two / "paper" / name).write_bytes(b"by hand")
+    evaluate_files(two / "truth", two / "found", two / "paper", report=False)
+    assert (two / "paper" / "report.md").read_bytes() == (two / "paper" / "threshold.csv").read_bytes() == b"by hand"
     for side in ("truth", "found"):
         with pytest.raises(InputError, match="--output: expected another folder than"):
             evaluate_files(two / "truth", two / "found", two / side)

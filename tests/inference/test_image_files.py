@@ -60,8 +60,11 @@ def test_what_nucleus_wrote_is_left_out_wherever_it_is(tmp_path):
     assert [file.name for file in find_images([tmp_path])] == ["a", "below/b"]
     given = [tmp_path / "a.tif", tmp_path / "a_overlay.png"]
     assert [file.name for file in find_images(given, leave_out=tmp_path)] == ["a"]
-    with pytest.raises(InputError, match="expected images that nucleus did not write itself"):
+    with pytest.raises(InputError, match=r"a_overlay\.png: expected images that nucleus did not write itself"):
         find_images(given[1:], leave_out=tmp_path)
+    Claims(tmp_path).write("below/b", ["below/b.tif"])
+    with pytest.raises(InputError, match="found none in this folder"):
+        find_images([tmp_path / "below"], leave_out=tmp_path)
 
 
 def test_links_in_a_circle(tmp_path):

@@ -138,6 +138,7 @@ def test_what_is_stale_is_gone_before_the_record_is_there(run, monkeypatch):
         run(formats="labels")
     monkeypatch.undo()
     run(formats="labels")
+    assert not (run.output / "nuclei_coco.json").exists()  # it held the nuclei of a as it was before
     results = run(run.pictures / "c.tif").joined[0].read_text()
     assert '"image_id": "c"' in results and '"image_id": "a"' not in results
 
@@ -183,6 +184,10 @@ def test_a_list_of_files_that_leaves_the_folder_removes_nothing(run, tmp_path):
     witness = tmp_path / "witness"
     witness.write_bytes(b"not of the output")
     path = run.output / ".nucleus" / "files" / "a.json"
+    record = run.output / ".nucleus" / "done" / "a.json"
+    record.write_text(json.dumps(json.loads(record.read_text()) | {"written": ["../witness", str(witness)]}))
+    os.utime(run.pictures / "a.tif", ns=(0, 0))
+    assert names(run(formats="labels").done) == ["a"] and witness.exists()
     for listed in (["../witness"], [str(witness)], {"a": 1}, [3]):
         path.write_text(json.dumps(listed))
         run(formats="labels", overwrite=True)
