@@ -72,7 +72,7 @@ class NucleusCheckpointer(CheckpointReader):
                 expected="the name of a checkpoint",
                 found="none: a run without --resume has begun in this folder since",
                 remedy=f"Rename {before} to {LAST} to go on with the run before, or leave --resume away. "
-                f"model_best.pth and metrics.json may be of the new run.",
+                "model_best.pth and metrics.json may be of the new run.",
             )
         if self.save_dir and self.save_to_disk:
             for leftover in Path(self.save_dir).glob(".*.tmp.pth"):  # of a kill while saving
@@ -90,7 +90,7 @@ class NucleusCheckpointer(CheckpointReader):
             return self.load(source)
         self.averaged = True
         loaded = self.load(source, checkpointables=[])
-        if self.save_to_disk and self.has_checkpoint():
+        if self.save_dir and self.save_to_disk and self.has_checkpoint():
             (Path(self.save_dir) / LAST).replace(before)
         return loaded
 
