@@ -19,6 +19,7 @@ import statistics
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -107,6 +108,8 @@ def ship(args: argparse.Namespace) -> list[str]:
             place.replace(before)  # aside, and gone only when the new one is in its place
         staging.replace(place)
         shutil.rmtree(before, ignore_errors=True)
+        with suppress(OSError):  # not there, or it holds another model, of a kill
+            before.parent.rmdir()
     finally:
         shutil.rmtree(staging.parent, ignore_errors=True)
     said = []

@@ -300,7 +300,7 @@ def _masks_of_coco(job: OwnImage, height: int, width: int) -> tuple[tuple[Rle, i
     for segmentation, crowd, number in job.masks:
         try:
             rle = rle_from_segmentation(segmentation, height, width)
-        except (ValueError, TypeError) as error:
+        except ValueError as error:
             raise InputError(f"annotation {number} of {job.file_name}", expected="a COCO segmentation",
                              found=str(error)[:160]) from error  # fmt: skip
         if coco_area(rle) == 0:

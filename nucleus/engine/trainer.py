@@ -4,23 +4,21 @@ from __future__ import annotations
 
 import logging
 import weakref
-from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
 import torch
-from detectron2.config import CfgNode, get_cfg
+from detectron2.config import CfgNode
 from detectron2.engine import DefaultTrainer, HookBase, create_ddp_model, hooks
 from detectron2.engine.train_loop import TrainerBase
 from detectron2.evaluation import inference_on_dataset, print_csv_format, verify_results
-from detectron2.modeling import META_ARCH_REGISTRY, build_model
+from detectron2.modeling import build_model
 from detectron2.solver.build import get_default_optimizer_params
 from detectron2.utils import comm
 from detectron2.utils.events import CommonMetricPrinter, EventStorage, EventWriter, JSONWriter, TensorboardXWriter
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
-from nucleus.data.catalog import check_data_sets
 from nucleus.data.loader import build_test_loader, build_train_loader
 from nucleus.engine.best_checkpoint import BestCheckpoint
 from nucleus.engine.checkpointer import CheckpointHook, NucleusCheckpointer
@@ -30,6 +28,7 @@ from nucleus.engine.evaluation_hook import LogHook, ScoreHook
 from nucleus.engine.metrics_log import trim_metrics
 from nucleus.engine.picture_hook import PictureHook
 from nucleus.engine.preemption import StopOnTerminate
+from nucleus.engine.refused_keys import check_model_keys, check_training_keys
 from nucleus.engine.reseed import ReseedHook
 from nucleus.engine.score_threshold import USED, ThresholdHook, ThresholdRecord, first_threshold
 from nucleus.engine.shared_statistics import SharedStatistics
@@ -37,19 +36,11 @@ from nucleus.engine.training_step import TrainingStep, autocast_dtype
 from nucleus.engine.validation_loss import build_validation_loss
 from nucleus.errors import InputError
 from nucleus.evaluation.evaluator import NucleusEvaluator
-from nucleus.modeling.nucleus_rcnn import NucleusRCNN
 from nucleus.modeling.score_threshold import DEFAULT, KEY
 
 logger = logging.getLogger(__name__)
 
 BEST_SCORE = "nucleus/DSB score (image mean)"  # among the scores of one data set
-# Keys of Detectron2 that its own mapper, loader and trainer read, which are not used here.
-NOT_READ = (
-    *("INPUT.CROP.ENABLED", "INPUT.RANDOM_FLIP", "INPUT.MIN_SIZE_TRAIN", "INPUT.MAX_SIZE_TRAIN"),
-    *("INPUT.MIN_SIZE_TEST", "INPUT.MAX_SIZE_TEST", "DATALOADER.SAMPLER_TRAIN", "TEST.AUG.ENABLED"),
-)
-# Keys of TEST without effect on models other than NucleusRCNN, and the values with which that is right.
-WITHOUT_EFFECT = {"VIEWS": 1, "EXPAND": 0.0, "MASK_STABILITY": False, "BOX_VOTING": 0.0}
 
 
 class NucleusTrainer(DefaultTrainer):
@@ -69,7 +60,7 @@ class NucleusTrainer(DefaultTrainer):
 
     def __init__(self, cfg: CfgNode) -> None:
         TrainerBase.__init__(self)  # DefaultTrainer would expect a GPU a process
-        _check(cfg)
+        check_training_keys(cfg)
         self.cfg = cfg = self.auto_scale_workers(cfg, comm.get_world_size())
         model = self.build_model(cfg)
         optimizer = self.build_optimizer(cfg, model)
@@ -202,22 +193,9 @@ class NucleusTrainer(DefaultTrainer):
         """The model of the config, in the memory layout that MODEL.CHANNELS_LAST asks for.
 
         Raises:
-            InputError: a key of NOT_READ is set, or one of WITHOUT_EFFECT for an architecture that does not know it;
-                or the channels have another order than RGB and BGR.
+            InputError: see `check_model_keys`.
         """
-        defaults = get_cfg()
-        for key in NOT_READ:
-            default, found = attrgetter(key)(defaults), attrgetter(key)(cfg)
-            if found != default:
-                raise InputError(key, expected=f"{default}: nothing here reads it", found=str(found),
-                                 remedy="What is read stands in nucleus/config.py.")  # fmt: skip
-        if cfg.INPUT.FORMAT not in ("RGB", "BGR"):
-            raise InputError("INPUT.FORMAT", expected="RGB or BGR", found=cfg.INPUT.FORMAT)
-        given = [name for name, plain in WITHOUT_EFFECT.items() if cfg.TEST[name] != plain]
-        if given and not issubclass(META_ARCH_REGISTRY.get(cfg.MODEL.META_ARCHITECTURE), NucleusRCNN):
-            raise InputError("MODEL.META_ARCHITECTURE", expected=f"NucleusRCNN with TEST.{given[0]}",
-                             found=cfg.MODEL.META_ARCHITECTURE,
-                             remedy=f"Set it, or TEST.{given[0]} {WITHOUT_EFFECT[given[0]]}.")  # fmt: skip
+        check_model_keys(cfg)
         layout = torch.channels_last if cfg.MODEL.CHANNELS_LAST else torch.contiguous_format
         return build_model(cfg).to(memory_format=layout)
 
@@ -298,39 +276,6 @@ class NucleusTrainer(DefaultTrainer):
                 expected="WarmupCosineLR, WarmupMultiStepLR or WarmupStepWithFixedGammaLR, with steps that fit",
                 found=f"{cfg.SOLVER.LR_SCHEDULER_NAME}: {error}",
             ) from error
-
-
-def _check(cfg: CfgNode) -> None:
-    """Refuse what this trainer would leave out in silence."""
-    if cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS:
-        raise InputError("DATALOADER.FILTER_EMPTY_ANNOTATIONS", expected="False: images without nuclei are kept",
-                         found="True")  # fmt: skip
-    if cfg.SOLVER.CHECKPOINT_PERIOD < 1:
-        raise InputError("SOLVER.CHECKPOINT_PERIOD", expected="1 or more", found=str(cfg.SOLVER.CHECKPOINT_PERIOD))
-    if cfg.TEST.PATIENCE and not cfg.TEST.EVAL_PERIOD:
-        raise InputError("TEST.PATIENCE", expected="0 without evaluations while training",
-                         found=str(cfg.TEST.PATIENCE), remedy="Set TEST.EVAL_PERIOD, too.")  # fmt: skip
-    if cfg.TEST.PRECISE_BN.ENABLED:
-        raise InputError(
-            "TEST.PRECISE_BN.ENABLED",
-            expected="False",
-            found="True",
-            remedy="The average of the weights (SOLVER.EMA_DECAY) averages the statistics, too.",
-        )
-    if cfg.SOLVER.AMP.ENABLED:
-        raise InputError(
-            "SOLVER.AMP.ENABLED", expected="False", found="True", remedy='Set SOLVER.AUTOCAST "float16" instead.'
-        )
-    if cfg.SOLVER.OPTIMIZER == "AdamW" and cfg.SOLVER.CLIP_GRADIENTS.ENABLED:
-        raise InputError("SOLVER.CLIP_GRADIENTS.ENABLED", expected="False with AdamW", found="True",
-                         remedy="Set SOLVER.CLIP_TOTAL_NORM, which clips for every optimizer.")  # fmt: skip
-    for key, value in {"BIAS_LR_FACTOR": 1, "WEIGHT_DECAY_NORM": 0, "WEIGHT_DECAY_BIAS": 0}.items():
-        if cfg.SOLVER.OPTIMIZER == "AdamW" and (cfg.SOLVER[key] or 0) != value:
-            raise InputError(f"SOLVER.{key}", expected=f"{value} with AdamW", found=str(cfg.SOLVER[key]))
-    if cfg.SOLVER.ACCUMULATE < 1:
-        raise InputError("SOLVER.ACCUMULATE", expected="1 or more", found=str(cfg.SOLVER.ACCUMULATE))
-    for key in ("TRAIN", "TEST"):
-        check_data_sets(f"DATASETS.{key}", cfg.DATASETS[key])
 
 
 def _evaluation_folder(cfg: CfgNode, dataset_name: str) -> Path:

@@ -214,7 +214,7 @@ class CocoMasks:
                                  found=repr(item[key])[:80])  # fmt: skip
         try:
             return rle_from_segmentation(item["segmentation"], height, width)
-        except (ValueError, TypeError, KeyError) as error:
+        except ValueError as error:
             raise InputError(f"{number}{self.where}", expected=f"a COCO segmentation of {height} x {width} pixels",
                              found=str(error)[:160]) from error  # fmt: skip
 
