@@ -70,7 +70,8 @@ def scores_by_width(model: Model, image: np.ndarray, truth: np.ndarray) -> list[
     """The DSB score of an image for each of WIDTHS, of one pass of the network."""
     records = [{"image": model._prepare(image, None), "height": truth.shape[0], "width": truth.shape[1]}]
     raw = model.network.inference(records, do_postprocess=False)
-    drawn = (model._prediction(postprocess(raw, records, width)[0]) for width in WIDTHS)
+    margin = model.network.mask_margin
+    drawn = (model._prediction(postprocess(raw, records, width, margin)[0]) for width in WIDTHS)
     return [dsb_score(truth, prediction.label_image) for prediction in drawn]
 
 

@@ -43,6 +43,10 @@ def add_nucleus_config(cfg: CfgNode) -> None:
     # a CPU: the same numbers up to rounding. For timm's backbones and "build_folded_resnet_fpn_backbone".
     cfg.MODEL.FAST_CONVOLUTIONS = False
 
+    # The mask branch draws in the predicted box, widened on each side by this share of its width and height: what the
+    # box cuts off is drawn all the same (nucleus/modeling/mask_regions.py). With BatchedROIHeads.
+    cfg.MODEL.ROI_MASK_HEAD.MARGIN = 0.0
+
     # Size at which the network sees an image. The shorter side is enlarged to this many pixels, for training and
     # test alike; an image that is larger keeps its size. 0 switches it off.
     cfg.INPUT.UPSCALE_SHORT_EDGE = 512

@@ -16,8 +16,11 @@ NOT_READ = (
     *("INPUT.CROP.ENABLED", "INPUT.RANDOM_FLIP", "INPUT.MIN_SIZE_TRAIN", "INPUT.MAX_SIZE_TRAIN"),
     *("INPUT.MIN_SIZE_TEST", "INPUT.MAX_SIZE_TEST", "DATALOADER.SAMPLER_TRAIN", "TEST.AUG.ENABLED"),
 )
-# Keys of TEST without effect on models other than NucleusRCNN, and the values with which that is right.
-WITHOUT_EFFECT = {"VIEWS": 1, "EXPAND": 0.0, "MASK_STABILITY": False, "BOX_VOTING": 0.0}
+# Keys without effect on models other than NucleusRCNN, and the values with which that is right.
+WITHOUT_EFFECT = {
+    **{"TEST.VIEWS": 1, "TEST.EXPAND": 0.0, "TEST.MASK_STABILITY": False, "TEST.BOX_VOTING": 0.0},
+    "MODEL.ROI_MASK_HEAD.MARGIN": 0.0,
+}
 
 
 def check_model_keys(cfg: CfgNode) -> None:
@@ -35,11 +38,11 @@ def check_model_keys(cfg: CfgNode) -> None:
                              remedy="What is read stands in nucleus/config.py.")  # fmt: skip
     if cfg.INPUT.FORMAT not in ("RGB", "BGR"):
         raise InputError("INPUT.FORMAT", expected="RGB or BGR", found=cfg.INPUT.FORMAT)
-    given = [name for name, plain in WITHOUT_EFFECT.items() if cfg.TEST[name] != plain]
+    given = [key for key, plain in WITHOUT_EFFECT.items() if attrgetter(key)(cfg) != plain]
     if given and not issubclass(META_ARCH_REGISTRY.get(cfg.MODEL.META_ARCHITECTURE), NucleusRCNN):
-        raise InputError("MODEL.META_ARCHITECTURE", expected=f"NucleusRCNN with TEST.{given[0]}",
+        raise InputError("MODEL.META_ARCHITECTURE", expected=f"NucleusRCNN with {given[0]}",
                          found=cfg.MODEL.META_ARCHITECTURE,
-                         remedy=f"Set it, or TEST.{given[0]} {WITHOUT_EFFECT[given[0]]}.")  # fmt: skip
+                         remedy=f"Set it, or {given[0]} {WITHOUT_EFFECT[given[0]]}.")  # fmt: skip
 
 
 def check_training_keys(cfg: CfgNode) -> None:

@@ -21,8 +21,9 @@ from nucleus.data.label_masks import crop_and_resize
 from nucleus.errors import InputError
 from nucleus.modeling.anchor_matching import labels_of_iou, paired_iou
 from nucleus.modeling.batched_rpn import smooth_l1
-from nucleus.modeling.box_coding import encode
+from nucleus.modeling.box_coding import decode, encode
 from nucleus.modeling.box_voting import vote
+from nucleus.modeling.mask_regions import LARGEST_MARGIN, widened
 from nucleus.modeling.sampling import draw
 from nucleus.modeling.sparse_roi_align import SparseROIPooler
 from nucleus.modeling.step_log import log_scalars
@@ -68,13 +69,16 @@ class BatchedROIHeads(StandardROIHeads):
 
     Args:
         box_voting: IoU from which regions vote on a box at test time (`nucleus.modeling.box_voting`); 0 for no votes.
+        mask_margin: by which share of its width and height the box of a mask is widened on each side
+            (`nucleus.modeling.mask_regions`).
         settings: of StandardROIHeads.
     """
 
     @configurable
-    def __init__(self, *, box_voting: float = 0.0, **settings: Any) -> None:
+    def __init__(self, *, box_voting: float = 0.0, mask_margin: float = 0.0, **settings: Any) -> None:
         super().__init__(**settings)
         self.box_voting = box_voting
+        self.mask_margin = mask_margin
 
     @classmethod
     def from_config(cls, cfg: CfgNode, input_shape: dict[str, ShapeSpec]) -> dict[str, Any]:
@@ -87,11 +91,10 @@ class BatchedROIHeads(StandardROIHeads):
         if cfg.TEST.BOX_VOTING and not lowest <= cfg.TEST.BOX_VOTING <= 1:
             raise InputError("TEST.BOX_VOTING", expected=f"0, or {lowest:g} (MODEL.ROI_HEADS.NMS_THRESH_TEST) to 1",
                              found=f"{cfg.TEST.BOX_VOTING:g}")  # fmt: skip
-        refused = {
-            "MODEL.KEYPOINT_ON": (cfg.MODEL.KEYPOINT_ON, False),
-            "MODEL.ROI_BOX_HEAD.TRAIN_ON_PRED_BOXES": (cfg.MODEL.ROI_BOX_HEAD.TRAIN_ON_PRED_BOXES, False),
-            "VIS_PERIOD": (cfg.VIS_PERIOD, 0),
-        }
+        if not 0 <= cfg.MODEL.ROI_MASK_HEAD.MARGIN <= LARGEST_MARGIN:
+            raise InputError("MODEL.ROI_MASK_HEAD.MARGIN", expected=f"from 0 to {LARGEST_MARGIN:g} of the width",
+                             found=f"{cfg.MODEL.ROI_MASK_HEAD.MARGIN:g}")  # fmt: skip
+        refused = {"MODEL.KEYPOINT_ON": (cfg.MODEL.KEYPOINT_ON, False), "VIS_PERIOD": (cfg.VIS_PERIOD, 0)}
         for key, (found, expected) in refused.items():
             if found != expected:
                 raise InputError(key, expected=f"{expected} with BatchedROIHeads", found=str(found), remedy=STOCK_HEADS)
@@ -102,7 +105,7 @@ class BatchedROIHeads(StandardROIHeads):
         if not isinstance(settings.get("mask_head"), BaseMaskRCNNHead | None):
             raise InputError("MODEL.ROI_MASK_HEAD.NAME", expected="a head like MaskRCNNConvUpsampleHead",
                              found=cfg.MODEL.ROI_MASK_HEAD.NAME, remedy=STOCK_HEADS)  # fmt: skip
-        return settings | {"box_voting": cfg.TEST.BOX_VOTING}
+        return settings | {"box_voting": cfg.TEST.BOX_VOTING, "mask_margin": cfg.MODEL.ROI_MASK_HEAD.MARGIN}
 
     def forward(
         self,
@@ -116,9 +119,12 @@ class BatchedROIHeads(StandardROIHeads):
             return super().forward(images, features, proposals, targets)
         assert targets, "'targets' argument is required during training"
         regions = self.sample(proposals, targets)
-        losses = self._box_losses([features[name] for name in self.box_in_features], regions)
+        losses, boxes = self._box_losses([features[name] for name in self.box_in_features], regions)
         if self.mask_on:
-            losses |= self._mask_losses([features[name] for name in self.mask_in_features], regions, targets)
+            maps = [features[name] for name in self.mask_in_features]
+            losses |= self._mask_losses(
+                maps, regions, boxes if self.train_on_pred_boxes else regions.rois[:, 1:], targets
+            )
         return [], losses
 
     @torch.no_grad()
@@ -208,45 +214,65 @@ class BatchedROIHeads(StandardROIHeads):
             vote(one, of_image, probabilities, self.box_voting, predictor.test_score_thresh)
         return found
 
-    def _box_losses(self, features: list[torch.Tensor], regions: SampledRegions) -> dict[str, torch.Tensor]:
-        """Losses of the box branch: Girshick 2015, "Fast R-CNN", section 2.3."""
+    def _forward_mask(self, features: Mapping[str, torch.Tensor], instances: list[Instances]) -> Any:
+        """As StandardROIHeads; at test time each mask in its box with the margin, which `postprocess` gives it, too."""
+        if self.training or not self.mask_on or not self.mask_margin:
+            return super()._forward_mask(features, instances)
+        boxes = [Boxes(widened(one.pred_boxes.tensor, self.mask_margin)) for one in instances]
+        return self.mask_head(self.mask_pooler([features[name] for name in self.mask_in_features], boxes), instances)
+
+    def _box_losses(
+        self, features: list[torch.Tensor], regions: SampledRegions
+    ) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
+        """Losses of the box branch, Girshick 2015, "Fast R-CNN", section 2.3; and the boxes (R, 4) that it predicts."""
         predictor: FastRCNNOutputLayers = self.box_predictor
         scores, deltas = predictor(self.box_head(self.box_pooler.pool(features, regions.rois)))
         boxes, classes = regions.rois[:, 1:], regions.classes
         is_nucleus = classes < self.num_classes
         _log_classification(scores.detach(), classes, is_nucleus)
+        if deltas.shape[1] > 4:  # those of the true class
+            own = classes.clamp(max=self.num_classes - 1)
+            of_class = deltas.view(len(deltas), -1, 4)[torch.arange(len(deltas), device=deltas.device), own]
+        else:
+            of_class = deltas
+        predicted = decode(predictor.box2box_transform, of_class.detach(), boxes)
         if predictor.use_sigmoid_ce or predictor.box_reg_loss_type != "smooth_l1":
             together = Instances((1, 1), proposal_boxes=Boxes(boxes), gt_classes=classes)
             together.gt_boxes = Boxes(regions.target_boxes)
-            return predictor.losses((scores, deltas), [together])
-        if deltas.shape[1] > 4:  # those of the true class
-            own = classes.clamp(max=self.num_classes - 1)
-            deltas = deltas.view(len(deltas), -1, 4)[torch.arange(len(deltas), device=deltas.device), own]
+            return predictor.losses((scores, deltas), [together]), predicted
         wanted = encode(
             predictor.box2box_transform, boxes, torch.where(is_nucleus[:, None], regions.target_boxes, boxes)
         )
-        distance = torch.where(is_nucleus[:, None], smooth_l1(deltas, wanted, predictor.smooth_l1_beta), 0).sum()
+        distance = torch.where(is_nucleus[:, None], smooth_l1(of_class, wanted, predictor.smooth_l1_beta), 0).sum()
         losses = {
             "loss_cls": cross_entropy(scores, classes, reduction="mean"),
             "loss_box_reg": distance / max(len(classes), 1),
         }
-        return {name: loss * predictor.loss_weight.get(name, 1.0) for name, loss in losses.items()}
+        return {name: loss * predictor.loss_weight.get(name, 1.0) for name, loss in losses.items()}, predicted
 
     def _mask_losses(
-        self, features: list[torch.Tensor], regions: SampledRegions, targets: Sequence[Instances]
+        self, features: list[torch.Tensor], regions: SampledRegions, boxes: torch.Tensor, targets: Sequence[Instances]
     ) -> dict[str, torch.Tensor]:
-        """Loss of the mask branch on the regions that are nuclei: He et al. 2017, "Mask R-CNN", section 3."""
+        """Loss of the mask branch on the regions that are nuclei: He et al. 2017, "Mask R-CNN", section 3.
+
+        Args:
+            features: of each level, (N, C, H, W).
+            regions: what was sampled.
+            boxes: (R, 4), XYXY in pixels, in which the masks are drawn, without the margin.
+            targets: of each image, with gt_masks.
+        """
         chosen = regions.foreground()
-        rois, classes = regions.rois[chosen], regions.classes[chosen]
+        classes = regions.classes[chosen]
+        rois = torch.cat([regions.rois[chosen, :1], widened(boxes[chosen], self.mask_margin)], dim=1)
         logits = self.mask_head.layers(self.mask_pooler.pool(features, rois))
         if not len(chosen):
             return {"loss_mask": logits.sum() * 0}
         present = [i for i, count in enumerate(regions.nuclei) if count]
-        indices, boxes = regions.targets[chosen].split(regions.nuclei), rois[:, 1:].split(regions.nuclei)
+        indices, parts = regions.targets[chosen].split(regions.nuclei), rois[:, 1:].split(regions.nuclei)
         masks = [targets[i].gt_masks[indices[i]] for i in present]
         if not all(hasattr(one, "crop_and_resize") for one in masks):
             raise TypeError(f"gt_masks: expected BitMasks, PolygonMasks or LabelMasks, got {type(masks[0]).__name__}")
-        wanted = crop_and_resize(masks, [boxes[i] for i in present], logits.shape[-1]).to(logits.device)
+        wanted = crop_and_resize(masks, [parts[i] for i in present], logits.shape[-1]).to(logits.device)
         logits = logits[:, 0] if logits.shape[1] == 1 else logits[torch.arange(len(logits)).to(classes), classes]
         _log_masks(logits.detach(), wanted)
         loss = F.binary_cross_entropy_with_logits(logits.float(), wanted.float(), reduction="mean")

@@ -16,6 +16,7 @@ from nucleus.errors import InputError
 from nucleus.masks.box_masks import BoxMasks
 from nucleus.masks.paste import paste_masks, pixels_touched
 from nucleus.modeling.batched_roi_heads import BatchedROIHeads
+from nucleus.modeling.mask_regions import widened
 from nucleus.modeling.mask_stability import weigh_by_stability
 from nucleus.modeling.views import COUNTS, detect_in_views
 
@@ -36,15 +37,25 @@ class NucleusRCNN(GeneralizedRCNN):
         views: in how many symmetries each image is seen at test time, 1, 2, 4 or 8 (`nucleus.modeling.views`).
         mask_stability: multiply scores by how sure the masks are of their outlines (`nucleus.modeling.mask_stability`).
         expand: pixels of the image by which the box of each nucleus grows on each side, and the mask with it.
+        mask_margin: of the heads (`nucleus.modeling.mask_regions`).
         settings: of GeneralizedRCNN.
     """
 
     @configurable
-    def __init__(self, *, views: int = 1, mask_stability: bool = False, expand: float = 0.0, **settings: Any) -> None:
+    def __init__(
+        self,
+        *,
+        views: int = 1,
+        mask_stability: bool = False,
+        expand: float = 0.0,
+        mask_margin: float = 0.0,
+        **settings: Any,
+    ) -> None:
         super().__init__(**settings)
         self.views = views
         self.mask_stability = mask_stability
         self.expand = expand
+        self.mask_margin = mask_margin
 
     @classmethod
     def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
@@ -62,15 +73,17 @@ class NucleusRCNN(GeneralizedRCNN):
             raise InputError("TEST.EXPAND", expected=f"from -{MOST_EXPANDED} to {MOST_EXPANDED} pixels",
                              found=f"{cfg.TEST.EXPAND:g}")  # fmt: skip
         heads = ROI_HEADS_REGISTRY.get(cfg.MODEL.ROI_HEADS.NAME)
-        if cfg.TEST.BOX_VOTING and not issubclass(heads, BatchedROIHeads):
-            raise InputError("MODEL.ROI_HEADS.NAME", expected="BatchedROIHeads with TEST.BOX_VOTING",
-                             found=cfg.MODEL.ROI_HEADS.NAME,
-                             remedy="Set TEST.BOX_VOTING 0, or these heads.")  # fmt: skip
+        margin = cfg.MODEL.ROI_MASK_HEAD.MARGIN
+        for key, value in (("TEST.BOX_VOTING", cfg.TEST.BOX_VOTING), ("MODEL.ROI_MASK_HEAD.MARGIN", margin)):
+            if value and not issubclass(heads, BatchedROIHeads):
+                raise InputError("MODEL.ROI_HEADS.NAME", expected=f"BatchedROIHeads with {key}",
+                                 found=cfg.MODEL.ROI_HEADS.NAME, remedy=f"Set {key} 0, or these heads.")  # fmt: skip
         if cfg.TEST.MASK_STABILITY and not cfg.MODEL.MASK_ON:
             raise InputError("TEST.MASK_STABILITY", expected="False without masks", found="True",
                              remedy="Set MODEL.MASK_ON True.")  # fmt: skip
         return super().from_config(cfg) | {
             "views": cfg.TEST.VIEWS, "mask_stability": cfg.TEST.MASK_STABILITY, "expand": cfg.TEST.EXPAND,
+            "mask_margin": margin,
         }  # fmt: skip
 
     def inference(
@@ -94,11 +107,11 @@ class NucleusRCNN(GeneralizedRCNN):
             results = [weigh_by_stability(found) for found in results]
         if not do_postprocess:
             return results
-        return [{"instances": found} for found in postprocess(results, batched_inputs, self.expand)]
+        return [{"instances": one} for one in postprocess(results, batched_inputs, self.expand, self.mask_margin)]
 
 
 def postprocess(
-    results: Sequence[Instances], records: Sequence[Mapping[str, Any]], expand: float = 0.0
+    results: Sequence[Instances], records: Sequence[Mapping[str, Any]], expand: float = 0.0, mask_margin: float = 0.0
 ) -> list[Instances]:
     """Bring raw detections to the size of their images: Detectron2's `detector_postprocess` for a batch.
 
@@ -108,7 +121,7 @@ def postprocess(
         records: "height" and "width" of each image in pixels; without them the size stays. Where the network saw a part
             of an enlarged image, "to_image" says where it lies (`nucleus.inference.frames`): by what x and y are
             multiplied, then what is added to them; else the size says it.
-        expand: see `NucleusRCNN`.
+        expand, mask_margin: see `NucleusRCNN`.
 
     Returns:
         Instances on the host, as `NucleusRCNN.inference` says. Boxes that have no extent inside the image are left out.
@@ -130,7 +143,7 @@ def postprocess(
             _expand(found.pred_boxes.tensor, expand)
     if all(found.has("pred_masks") for found in results):
         probabilities = [found.pred_masks[:, 0] for found in results]
-        boxes = [found.pred_boxes.tensor for found in found_in]
+        boxes = [widened(found.pred_boxes.tensor, mask_margin) for found in found_in]
         on_host = all(part.device.type == "cpu" for part in probabilities)
         paste = paste_on_host if on_host else paste_on_device
         for found, masks in zip(found_in, paste(probabilities, boxes, sizes), strict=True):

@@ -1,5 +1,6 @@
 import json
 import math
+import re
 
 import pytest
 import torch
@@ -171,10 +172,11 @@ def test_settings_that_would_be_left_out_in_silence_are_refused(cfg):
         with pytest.raises(InputError, match=rf"SOLVER\.{key}: expected . with AdamW, found 0\.5"):
             NucleusTrainer(other)
     cfg.MODEL.META_ARCHITECTURE = "GeneralizedRCNN"
-    for key, value in (("VIEWS", 2), ("EXPAND", 0.5), ("MASK_STABILITY", True), ("BOX_VOTING", 0.8)):
+    for key, value in {"TEST.VIEWS": 2, "TEST.EXPAND": 0.5, "TEST.MASK_STABILITY": True, "TEST.BOX_VOTING": 0.8,
+                       "MODEL.ROI_MASK_HEAD.MARGIN": 0.1}.items():  # fmt: skip
         other = cfg.clone()
-        other.merge_from_list([f"TEST.{key}", value])
-        with pytest.raises(InputError, match=rf"MODEL\.META_ARCHITECTURE: expected NucleusRCNN with TEST\.{key}"):
+        other.merge_from_list([key, value])
+        with pytest.raises(InputError, match=f"META_ARCHITECTURE: expected NucleusRCNN with {re.escape(key)}"):
             NucleusTrainer.build_model(other)
 
 

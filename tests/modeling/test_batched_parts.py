@@ -200,7 +200,6 @@ def test_bfloat16_gives_about_the_losses_of_float32(models, drawn_in_order):
         ("MODEL.ANCHOR_GENERATOR.NAME", "RotatedAnchorGenerator"),
         ("MODEL.RPN.BOUNDARY_THRESH", "0"),
         ("MODEL.KEYPOINT_ON", "True"),
-        ("MODEL.ROI_BOX_HEAD.TRAIN_ON_PRED_BOXES", "True"),
         ("VIS_PERIOD", "10"),
     ],
 )

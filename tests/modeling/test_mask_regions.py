@@ -1,0 +1,133 @@
+"""Masks in boxes with a margin."""
+
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+from detectron2.structures import Boxes, Instances
+from detectron2.utils.events import EventStorage
+from model_pairs import FAST, STOCK, quick_model, sample, scattered
+from torch import nn
+
+from nucleus.errors import InputError
+from nucleus.modeling.mask_regions import widened
+from nucleus.modeling.nucleus_rcnn import postprocess
+
+SIZE = (128, 128)
+MARGIN = "MODEL.ROI_MASK_HEAD.MARGIN"
+ON_PREDICTED = "MODEL.ROI_BOX_HEAD.TRAIN_ON_PRED_BOXES"
+
+
+def raw_in(boxes: list[list[float]], size: tuple[int, int]) -> Instances:
+    """Detections whose masks fill all of their regions."""
+    count = len(boxes)
+    fields = {"scores": torch.full((count,), 0.9), "pred_classes": torch.zeros(count, dtype=torch.int64)}
+    return Instances(size, pred_boxes=Boxes(torch.tensor(boxes)), pred_masks=torch.ones(count, 1, 28, 28), **fields)
+
+
+def test_by_hand():
+    boxes = torch.tensor([[10.0, 20.0, 30.0, 60.0], [0.0, 0.0, 4.0, 8.0]])
+    assert widened(boxes, 0.25).tolist() == [[5, 10, 35, 70], [-1, -2, 5, 10]]
+    assert torch.equal(widened(boxes, 0.0), boxes)
+
+
+def test_a_mask_is_drawn_where_its_box_is_too_small_and_the_box_stays():
+    (found,) = postprocess([raw_in([[8.0, 8.0, 16.0, 24.0], [0.0, 0.0, 4.0, 4.0]], (32, 32))], [{}], mask_margin=0.25)
+    first, second = np.asarray(found.pred_masks)
+    assert first.sum() == 12 * 24
+    assert first[4:28, 6:18].all()
+    assert second.sum() == 5 * 5  # cut off at the border
+    assert found.pred_boxes.tensor.tolist() == [[8, 8, 16, 24], [0, 0, 4, 4]]
+
+
+def test_expanded_with_a_margin():
+    """A nucleus that fills its box of 8 pixels grows by 2 on each side, so its region of 12 by 3."""
+    (found,) = postprocess([raw_in([[12.0, 12.0, 20.0, 20.0]], (32, 32))], [{}], 2.0, 0.25)
+    assert np.asarray(found.pred_masks)[0].sum() == 18 * 18
+    assert found.pred_boxes.tensor.tolist() == [[10, 10, 22, 22]]
+
+
+@pytest.mark.parametrize("views", ["1", "4"])
+def test_the_mask_branch_sees_what_postprocess_draws_in(views):
+    """In the network: boxes and scores as without a margin, masks as of a network whose boxes are the wider ones."""
+    found = {}
+    for margin in ("0.0", "0.2"):
+        model = quick_model({}, MARGIN, margin, "TEST.VIEWS", views).eval()
+        torch.manual_seed(1)
+        nn.init.normal_(model.roi_heads.box_predictor.cls_score.weight, std=0.5)
+        nn.init.normal_(model.roi_heads.mask_head.predictor.weight, std=0.5)
+        batch = [sample(SIZE, scattered(12, SIZE, 0))]
+        with torch.no_grad():
+            found[margin] = model(batch)[0]["instances"]
+            if margin == "0.0":
+                maps = model.backbone(model.preprocess_image(batch).tensor)
+                wide = Instances(SIZE, pred_boxes=Boxes(widened(found[margin].pred_boxes.tensor, 0.2)),
+                                 scores=found[margin].scores, pred_classes=found[margin].pred_classes)  # fmt: skip
+                expected = model.roi_heads.forward_with_given_boxes(maps, [wide])
+    plain, own = found.values()
+    assert len(plain) > 10
+    assert torch.equal(own.pred_boxes.tensor, plain.pred_boxes.tensor)
+    assert torch.equal(own.scores, plain.scores)
+    if views == "1":
+        (masks,) = postprocess(expected, [{}])
+        assert own.pred_masks.areas.sum() > 100
+        differing = np.asarray(own.pred_masks) != np.asarray(masks.pred_masks)
+        # Boxes outside of the image are clipped there and not here.
+        inside = (wide.pred_boxes.tensor >= 0).all(dim=1) & (wide.pred_boxes.tensor <= SIZE[0]).all(dim=1)
+        assert inside.sum() > 5
+        assert differing[inside.numpy()].sum() <= 1e-3 * own.pred_masks.areas.sum()
+
+
+def losses_of(model: nn.Module) -> dict[str, float]:
+    torch.manual_seed(3)
+    batch = [sample(SIZE, scattered(12, SIZE, 0)), sample(SIZE, [], 3), sample(SIZE, scattered(7, SIZE, 3), 4)]
+    with EventStorage():
+        return {name: loss.item() for name, loss in model(copy.deepcopy(batch)).items()}
+
+
+def spread(model: nn.Module) -> nn.Module:
+    """With boxes that differ from the proposals."""
+    generator = torch.Generator().manual_seed(1)
+    nn.init.normal_(model.roi_heads.box_predictor.bbox_pred.weight, std=0.1, generator=generator)
+    nn.init.normal_(model.roi_heads.mask_head.predictor.weight, std=0.1, generator=generator)
+    return model
+
+
+def test_predicted_boxes_in_training_are_those_of_detectron2(drawn_in_order):
+    stock = spread(quick_model(STOCK, ON_PREDICTED, "True"))
+    losses = {}
+    for name, model in {"stock": stock, "fast": quick_model(FAST, ON_PREDICTED, "True"),
+                        "proposals": quick_model(FAST)}.items():  # fmt: skip
+        model.load_state_dict(stock.state_dict())
+        with drawn_in_order():
+            losses[name] = losses_of(model)
+    for name, loss in losses["stock"].items():
+        assert losses["fast"][name] == pytest.approx(loss, rel=1e-4), name
+    assert abs(losses["proposals"]["loss_mask"] / losses["stock"]["loss_mask"] - 1) > 1e-3
+
+
+def test_a_margin_is_trained_with(drawn_in_order):
+    """As without one in boxes that are already wider."""
+    model = spread(quick_model(FAST, MARGIN, "0.2"))
+    with drawn_in_order():
+        own = losses_of(model)
+    heads = model.roi_heads
+    draw_in = heads._mask_losses
+    heads.mask_margin = 0.0
+    heads._mask_losses = lambda maps, regions, boxes, targets: draw_in(maps, regions, widened(boxes, 0.2), targets)
+    with drawn_in_order():
+        assert losses_of(model) == pytest.approx(own)
+    heads._mask_losses = draw_in
+    with drawn_in_order():
+        assert losses_of(model)["loss_mask"] != pytest.approx(own["loss_mask"], rel=1e-3)
+
+
+def test_what_cannot_be():
+    for margin in ("0.6", "-0.1"):
+        with pytest.raises(InputError, match=rf"ROI_MASK_HEAD\.MARGIN: expected from 0 to 0\.5 .* found {margin}"):
+            quick_model({}, MARGIN, margin)
+    with pytest.raises(InputError, match=r"expected BatchedROIHeads with MODEL\.ROI_MASK_HEAD\.MARGIN, found Standard"):
+        quick_model(STOCK, MARGIN, "0.1")
