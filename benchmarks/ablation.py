@@ -55,6 +55,8 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "fitted_anchors": {"MODEL.ANCHOR_GENERATOR.SIZES": "[[12], [24], [36], [57], [79]]"},
     "double_rate": {"SOLVER.BASE_LR": 0.0012},
     "half_rate": {"SOLVER.BASE_LR": 0.0003},
+    "unaligned": {"MODEL.ROI_BOX_HEAD.POOLER_TYPE": "ROIAlign", "MODEL.ROI_MASK_HEAD.POOLER_TYPE": "ROIAlign"},
+    "mask_margin": {"MODEL.ROI_MASK_HEAD.MARGIN": 0.125, "MODEL.ROI_BOX_HEAD.TRAIN_ON_PRED_BOXES": True},
 }  # fmt: skip
 SCORES = ("DSB score", "object F1@0.70", "object F1@0.90", "pixel Dice")
 
