@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -24,37 +23,10 @@ from nucleus.modeling.batched_rpn import smooth_l1
 from nucleus.modeling.box_coding import decode, encode
 from nucleus.modeling.box_voting import vote
 from nucleus.modeling.mask_regions import LARGEST_MARGIN, widened
-from nucleus.modeling.sampling import draw
+from nucleus.modeling.sampled_regions import SampledRegions
+from nucleus.modeling.sampling import draw, places
 from nucleus.modeling.sparse_roi_align import SparseROIPooler
 from nucleus.modeling.step_log import log_scalars
-
-
-@dataclass(frozen=True)
-class SampledRegions:
-    """The R regions of N images on which the heads are trained, image after image, nuclei before background.
-
-    Attributes:
-        rois: float32 (R, 5), number of the image and box XYXY in pixels.
-        classes: int64 (R,), the number of classes for background.
-        target_boxes: float32 (R, 4), XYXY; of background and of no use where an image has no nuclei.
-        targets: int64 (R,), index of the matched nucleus among those of the image.
-        nuclei, background: how many of each in each image.
-    """
-
-    rois: torch.Tensor
-    classes: torch.Tensor
-    target_boxes: torch.Tensor
-    targets: torch.Tensor
-    nuclei: list[int]
-    background: list[int]
-
-    def foreground(self) -> torch.Tensor:
-        """Positions of the regions that are nuclei, int64, made on the host."""
-        found, first = [], 0
-        for nuclei, background in zip(self.nuclei, self.background, strict=True):
-            found.append(torch.arange(first, first + nuclei))
-            first += nuclei + background
-        return torch.cat(found).to(self.rois.device, non_blocking=True)
 
 
 @ROI_HEADS_REGISTRY.register()
@@ -160,7 +132,7 @@ class BatchedROIHeads(StandardROIHeads):
         valid = sample.valid
         drawn = torch.stack([valid[:, : sample.positives].sum(dim=1), valid[:, sample.positives :].sum(dim=1)])
         positives, negatives = drawn.tolist()  # the host waits here
-        place, image = _places(positives, negatives, sample.positives, valid.shape[1], padded.device)
+        place, image = places(positives, negatives, sample.positives, valid.shape[1], padded.device)
         at = sample.index.flatten()[place] + image * padded.shape[1]
         own = matched.flatten()[at]
         log_scalars(
@@ -287,18 +259,6 @@ def _sparse(cfg: CfgNode, pooler: ROIPooler, name: str) -> SparseROIPooler:
     head = cfg.MODEL.ROI_BOX_HEAD if name == "box_pooler" else cfg.MODEL.ROI_MASK_HEAD
     scales = [one.spatial_scale for one in pooler.level_poolers]
     return SparseROIPooler(pooler.output_size, scales, head.POOLER_SAMPLING_RATIO, head.POOLER_TYPE)
-
-
-def _places(
-    positives: Sequence[int], negatives: Sequence[int], columns: int, width: int, device: torch.device
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Where the valid ones are in the flattened sample of N rows, positives in the first columns; and their rows."""
-    parts = []
-    for row, (some, others) in enumerate(zip(positives, negatives, strict=True)):
-        first = row * width
-        parts += [torch.arange(first, first + some), torch.arange(first + columns, first + columns + others)]
-    place = torch.cat(parts).to(device, non_blocking=True)
-    return place, torch.div(place, width, rounding_mode="floor")
 
 
 def _log_classification(scores: torch.Tensor, classes: torch.Tensor, is_nucleus: torch.Tensor) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -47,3 +48,15 @@ def draw(positive: torch.Tensor, negative: torch.Tensor, size: int, positive_fra
     value, rest = order.masked_fill_(~negative, torch.inf).topk(others, dim=1, largest=False)
     is_negative = (value < torch.inf) & (torch.arange(others, device=left.device) < left)
     return Sample(torch.cat([chosen, rest], dim=1), torch.cat([is_positive, is_negative], dim=1), most)
+
+
+def places(
+    positives: Sequence[int], negatives: Sequence[int], columns: int, width: int, device: torch.device
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Where the valid ones are in the flattened sample of N rows, positives in the first columns; and their rows."""
+    parts = []
+    for row, (some, others) in enumerate(zip(positives, negatives, strict=True)):
+        first = row * width
+        parts += [torch.arange(first, first + some), torch.arange(first + columns, first + columns + others)]
+    place = torch.cat(parts).to(device, non_blocking=True)
+    return place, torch.div(place, width, rounding_mode="floor")
