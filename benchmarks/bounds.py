@@ -73,7 +73,7 @@ def drawn_in(model: Model, record: dict[str, Any], raw: Instances, which: np.nda
     to_network = np.array([width / record["width"], height / record["height"]] * 2)
     given = Instances(raw.image_size, **raw.get_fields())
     given.pred_boxes = raw.pred_boxes.clone()
-    given.pred_boxes.tensor[which] = torch.from_numpy(boxes * to_network).float()
+    given.pred_boxes.tensor[which] = torch.from_numpy(boxes * to_network).to(given.pred_boxes.tensor)
     drawn = model.network.inference([record], [given], do_postprocess=False)
     return model._prediction(postprocess(drawn, [record], mask_margin=model.network.mask_margin)[0])
 
@@ -126,7 +126,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the rows there")
     args = parser.parse_args()
     register_all()
-    model = nucleus.load_model(args.model)
+    model = nucleus.load_model(args.model, views=1, expand=0.0)
     images: dict[str, list[RankedNuclei]] = defaultdict(list)
     errors: list[np.ndarray] = []
     for entry in tqdm(DatasetCatalog.get(args.dataset), "images", disable=None):

@@ -45,6 +45,7 @@ import nucleus.modeling  # noqa: F401  registers the model parts
 from nucleus.config import load_config
 from nucleus.data.catalog import register_all
 from nucleus.data.geometry import enlarge
+from nucleus.engine.refused_keys import check_model_keys
 from nucleus.formats.image import read_image, to_rgb8
 from nucleus.inference.predictor import Model, load_model
 from nucleus.inference.weights import load_trained_weights
@@ -318,6 +319,7 @@ def choose(records: Sequence[dict[str, Any]], count: int) -> list[Pixels]:
 def stock_model(config_file: Path, weights: Path) -> StockModel:
     """Detectron2's parts with the weights."""
     cfg = load_config(config_file, STOCK)
+    check_model_keys(cfg)  # no key that Detectron2's parts would leave out
     network = build_model(cfg)
     load_trained_weights(network, str(weights))
     return StockModel(cfg, network)

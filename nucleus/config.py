@@ -44,7 +44,8 @@ def add_nucleus_config(cfg: CfgNode) -> None:
     cfg.MODEL.FAST_CONVOLUTIONS = False
 
     # The mask branch draws in the predicted box, widened on each side by this share of its width and height: what the
-    # box cuts off is drawn all the same (nucleus/modeling/mask_regions.py). With BatchedROIHeads.
+    # box cuts off is drawn all the same (nucleus/modeling/mask_regions.py). For training and test alike, with
+    # BatchedROIHeads: weights are for the margin that they were trained with.
     cfg.MODEL.ROI_MASK_HEAD.MARGIN = 0.0
 
     # Size at which the network sees an image. The shorter side is enlarged to this many pixels, for training and

@@ -31,7 +31,9 @@ from nucleus.modeling.step_log import log_scalars
 
 @ROI_HEADS_REGISTRY.register()
 class BatchedROIHeads(StandardROIHeads):
-    """StandardROIHeads (He et al. 2017, "Mask R-CNN"), the same mathematics and parameters without loops over images.
+    """StandardROIHeads (He et al. 2017, "Mask R-CNN") without loops over images.
+
+    Parameters are the same; so is the mathematics, without the arguments below.
 
     Proposals of all images are matched and sampled together, both branches work on all regions at once, and mask
     targets are made for the sampled nuclei only. A checkpoint of StandardROIHeads loads into this and the other way.
@@ -91,12 +93,9 @@ class BatchedROIHeads(StandardROIHeads):
             return super().forward(images, features, proposals, targets)
         assert targets, "'targets' argument is required during training"
         regions = self.sample(proposals, targets)
-        losses, boxes = self._box_losses([features[name] for name in self.box_in_features], regions)
+        losses, drawn_in = self._box_losses([features[name] for name in self.box_in_features], regions)
         if self.mask_on:
-            maps = [features[name] for name in self.mask_in_features]
-            losses |= self._mask_losses(
-                maps, regions, boxes if self.train_on_pred_boxes else regions.rois[:, 1:], targets
-            )
+            losses |= self._mask_losses([features[name] for name in self.mask_in_features], regions, drawn_in, targets)
         return [], losses
 
     @torch.no_grad()
@@ -196,22 +195,25 @@ class BatchedROIHeads(StandardROIHeads):
     def _box_losses(
         self, features: list[torch.Tensor], regions: SampledRegions
     ) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
-        """Losses of the box branch, Girshick 2015, "Fast R-CNN", section 2.3; and the boxes (R, 4) that it predicts."""
+        """Losses of the box branch, Girshick 2015, "Fast R-CNN", section 2.3; and the boxes (R, 4) for the masks."""
         predictor: FastRCNNOutputLayers = self.box_predictor
         scores, deltas = predictor(self.box_head(self.box_pooler.pool(features, regions.rois)))
         boxes, classes = regions.rois[:, 1:], regions.classes
         is_nucleus = classes < self.num_classes
         _log_classification(scores.detach(), classes, is_nucleus)
+        of_class = deltas
         if deltas.shape[1] > 4:  # those of the true class
             own = classes.clamp(max=self.num_classes - 1)
             of_class = deltas.view(len(deltas), -1, 4)[torch.arange(len(deltas), device=deltas.device), own]
-        else:
-            of_class = deltas
-        predicted = decode(predictor.box2box_transform, of_class.detach(), boxes)
+        drawn_in = boxes
+        if self.train_on_pred_boxes:
+            predicted = decode(predictor.box2box_transform, of_class.detach(), boxes)
+            # What is no number ends the step by its loss, which names the images.
+            drawn_in = torch.where(predicted.isfinite().all(dim=1, keepdim=True), predicted, boxes)
         if predictor.use_sigmoid_ce or predictor.box_reg_loss_type != "smooth_l1":
             together = Instances((1, 1), proposal_boxes=Boxes(boxes), gt_classes=classes)
             together.gt_boxes = Boxes(regions.target_boxes)
-            return predictor.losses((scores, deltas), [together]), predicted
+            return predictor.losses((scores, deltas), [together]), drawn_in
         wanted = encode(
             predictor.box2box_transform, boxes, torch.where(is_nucleus[:, None], regions.target_boxes, boxes)
         )
@@ -220,7 +222,7 @@ class BatchedROIHeads(StandardROIHeads):
             "loss_cls": cross_entropy(scores, classes, reduction="mean"),
             "loss_box_reg": distance / max(len(classes), 1),
         }
-        return {name: loss * predictor.loss_weight.get(name, 1.0) for name, loss in losses.items()}, predicted
+        return {name: loss * predictor.loss_weight.get(name, 1.0) for name, loss in losses.items()}, drawn_in
 
     def _mask_losses(
         self, features: list[torch.Tensor], regions: SampledRegions, boxes: torch.Tensor, targets: Sequence[Instances]

@@ -37,25 +37,15 @@ class NucleusRCNN(GeneralizedRCNN):
         views: in how many symmetries each image is seen at test time, 1, 2, 4 or 8 (`nucleus.modeling.views`).
         mask_stability: multiply scores by how sure the masks are of their outlines (`nucleus.modeling.mask_stability`).
         expand: pixels of the image by which the box of each nucleus grows on each side, and the mask with it.
-        mask_margin: of the heads (`nucleus.modeling.mask_regions`).
         settings: of GeneralizedRCNN.
     """
 
     @configurable
-    def __init__(
-        self,
-        *,
-        views: int = 1,
-        mask_stability: bool = False,
-        expand: float = 0.0,
-        mask_margin: float = 0.0,
-        **settings: Any,
-    ) -> None:
+    def __init__(self, *, views: int = 1, mask_stability: bool = False, expand: float = 0.0, **settings: Any) -> None:
         super().__init__(**settings)
         self.views = views
         self.mask_stability = mask_stability
         self.expand = expand
-        self.mask_margin = mask_margin
 
     @classmethod
     def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
@@ -74,17 +64,25 @@ class NucleusRCNN(GeneralizedRCNN):
                              found=f"{cfg.TEST.EXPAND:g}")  # fmt: skip
         heads = ROI_HEADS_REGISTRY.get(cfg.MODEL.ROI_HEADS.NAME)
         margin = cfg.MODEL.ROI_MASK_HEAD.MARGIN
-        for key, value in (("TEST.BOX_VOTING", cfg.TEST.BOX_VOTING), ("MODEL.ROI_MASK_HEAD.MARGIN", margin)):
+        for key, value in {"TEST.BOX_VOTING": cfg.TEST.BOX_VOTING, "MODEL.ROI_MASK_HEAD.MARGIN": margin}.items():
             if value and not issubclass(heads, BatchedROIHeads):
                 raise InputError("MODEL.ROI_HEADS.NAME", expected=f"BatchedROIHeads with {key}",
                                  found=cfg.MODEL.ROI_HEADS.NAME, remedy=f"Set {key} 0, or these heads.")  # fmt: skip
-        if cfg.TEST.MASK_STABILITY and not cfg.MODEL.MASK_ON:
-            raise InputError("TEST.MASK_STABILITY", expected="False without masks", found="True",
-                             remedy="Set MODEL.MASK_ON True.")  # fmt: skip
+        for key, value, without in (
+            ("TEST.MASK_STABILITY", cfg.TEST.MASK_STABILITY, False),
+            ("MODEL.ROI_MASK_HEAD.MARGIN", margin, 0.0),
+        ):
+            if value != without and not cfg.MODEL.MASK_ON:
+                raise InputError(key, expected=f"{without} without masks", found=str(value),
+                                 remedy="Set MODEL.MASK_ON True.")  # fmt: skip
         return super().from_config(cfg) | {
             "views": cfg.TEST.VIEWS, "mask_stability": cfg.TEST.MASK_STABILITY, "expand": cfg.TEST.EXPAND,
-            "mask_margin": margin,
         }  # fmt: skip
+
+    @property
+    def mask_margin(self) -> float:
+        """How much wider than their boxes the masks are drawn (`nucleus.modeling.mask_regions`); 0 for other heads."""
+        return getattr(self.roi_heads, "mask_margin", 0.0)
 
     def inference(
         self,
@@ -121,7 +119,8 @@ def postprocess(
         records: "height" and "width" of each image in pixels; without them the size stays. Where the network saw a part
             of an enlarged image, "to_image" says where it lies (`nucleus.inference.frames`): by what x and y are
             multiplied, then what is added to them; else the size says it.
-        expand, mask_margin: see `NucleusRCNN`.
+        expand: see `NucleusRCNN`.
+        mask_margin: of the network that gave the masks.
 
     Returns:
         Instances on the host, as `NucleusRCNN.inference` says. Boxes that have no extent inside the image are left out.
