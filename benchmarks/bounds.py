@@ -55,7 +55,7 @@ def true_boxes(truth: np.ndarray, plain: Prediction) -> tuple[np.ndarray, np.nda
     """Which detections are matched nuclei, int64 (M,), and the boxes of their true ones, (M, 4), XYXY in pixels."""
     labels, boxes = boxes_of_labels(truth)
     pairs = np.array(matched(truth, plain), dtype=np.int64).reshape(-1, 2)
-    return plain._drawn[1][pairs[:, 1] - 1], boxes[np.searchsorted(labels, pairs[:, 0])]
+    return plain.kept[pairs[:, 1] - 1], boxes[np.searchsorted(labels, pairs[:, 0])]
 
 
 @torch.inference_mode()
@@ -137,7 +137,7 @@ def main() -> None:
             raw = [one[one.pred_boxes.nonempty()] for one in model.network.inference([record], do_postprocess=False)]
         found = postprocess(raw, [record], mask_margin=model.network.mask_margin)[0]
         plain = model._prediction(found)
-        regions = widened(found.pred_boxes.tensor, model.network.mask_margin).numpy()[plain._drawn[1]]
+        regions = widened(found.pred_boxes.tensor, model.network.mask_margin).numpy()[plain.kept]
         which, boxes = true_boxes(truth, plain)
         given = drawn_in(model, record, raw[0], which, boxes)
         extents = np.tile(boxes[:, 2:] - boxes[:, :2], 2)

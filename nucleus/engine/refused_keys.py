@@ -18,7 +18,10 @@ NOT_READ = (
 )
 # Keys without effect on models other than NucleusRCNN, and the values with which that is right.
 WITHOUT_EFFECT = {
-    **{"TEST.VIEWS": 1, "TEST.EXPAND": 0.0, "TEST.MASK_STABILITY": False, "TEST.BOX_VOTING": 0.0},
+    "TEST.VIEWS": 1,
+    "TEST.EXPAND": 0.0,
+    "TEST.MASK_STABILITY": False,
+    "TEST.BOX_VOTING": 0.0,
     "MODEL.ROI_MASK_HEAD.MARGIN": 0.0,
 }
 

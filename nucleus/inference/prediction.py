@@ -62,9 +62,14 @@ class Prediction:
         return self._drawn[2]
 
     @property
+    def kept(self) -> np.ndarray:
+        """int64 (n,), the detection that each nucleus is."""
+        return self._drawn[1]
+
+    @property
     def scores(self) -> np.ndarray:
         """float32 (n,), in [0, 1], descending."""
-        return self.detection_scores[self._drawn[1]]
+        return self.detection_scores[self.kept]
 
     @cached_property
     def boxes(self) -> np.ndarray:

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import csv
 import json
-import runpy
 from pathlib import Path
 
 import pytest
@@ -11,12 +10,10 @@ from nucleus.cli.main import run_command
 from nucleus.config import load_config
 from nucleus.data.registry import read_registry
 
-ROOT = Path(__file__).parents[2]
-
 
 @pytest.fixture(scope="module")
-def ablation():
-    return runpy.run_path(str(ROOT / "benchmarks" / "ablation.py"), run_name="ablation")
+def ablation(names_of):
+    return names_of("ablation")
 
 
 def test_one_colour_is_held_out(ablation, tmp_path):

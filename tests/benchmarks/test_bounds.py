@@ -2,27 +2,18 @@
 
 from __future__ import annotations
 
-import runpy
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 
 from nucleus.inference.prediction import Prediction
 from nucleus.masks.box_masks import BoxMasks
 
-ROOT = Path(__file__).parents[2]
 SHAPE = (12, 20)
 
 
 @pytest.fixture(scope="module")
-def bounds():
-    sys.path.insert(0, str(ROOT / "benchmarks"))
-    try:
-        return runpy.run_path(str(ROOT / "benchmarks" / "bounds.py"), run_name="bounds")
-    finally:
-        sys.path.remove(str(ROOT / "benchmarks"))
+def bounds(names_of):
+    return names_of("bounds")
 
 
 @pytest.fixture

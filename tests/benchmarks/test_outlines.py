@@ -1,24 +1,14 @@
 from __future__ import annotations
 
-import runpy
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 from skimage.draw import disk
 
-ROOT = Path(__file__).parents[2]
-
 
 @pytest.fixture(scope="module")
-def outlines():
-    sys.path.insert(0, str(ROOT / "benchmarks"))
-    try:
-        return runpy.run_path(str(ROOT / "benchmarks" / "outlines.py"), run_name="outlines")
-    finally:
-        sys.path.remove(str(ROOT / "benchmarks"))
+def outlines(names_of):
+    return names_of("outlines")
 
 
 @pytest.mark.parametrize("dark", [False, True])

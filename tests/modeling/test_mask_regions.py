@@ -16,7 +16,7 @@ from torch import nn
 from nucleus.errors import InputError
 from nucleus.modeling.mask_regions import widened
 from nucleus.modeling.nucleus_rcnn import postprocess
-from nucleus.modeling.views import views
+from nucleus.modeling.views import _mean_masks, views
 
 SIZE = (128, 128)
 MARGIN = "MODEL.ROI_MASK_HEAD.MARGIN"
@@ -79,11 +79,20 @@ def wider(found: Instances) -> Instances:
     return Instances(found.image_size, pred_boxes=boxes, scores=found.scores, pred_classes=found.pred_classes)
 
 
-def test_a_view_of_a_wider_box_is_the_wider_box_of_the_view():
-    boxes = torch.tensor([[10.0, 20.0, 30.0, 60.0], [0.0, 0.0, 4.0, 8.0]])
-    for view in views(8):
-        seen = view.of_boxes(boxes, 100, 140)
-        torch.testing.assert_close(widened(seen, 0.2), view.of_boxes(widened(boxes, 0.2), 100, 140))
+def test_masks_of_several_views():
+    """With a margin, the mean of all views is that of the wider boxes without one."""
+    model = quick_model({}, MARGIN, "0.2").eval()
+    nn.init.normal_(model.roi_heads.mask_head.predictor.weight, std=0.5, generator=torch.Generator().manual_seed(1))
+    pixels = model.preprocess_image([sample(SIZE, scattered(12, SIZE, 0))]).tensor
+    boxes = Boxes(torch.tensor([[10.0, 20.0, 30.0, 60.0], [70.0, 40.0, 100.0, 64.0]]))
+    found = Instances(SIZE, pred_boxes=boxes, scores=torch.ones(2), pred_classes=torch.zeros(2, dtype=torch.int64))
+    with torch.no_grad():
+        maps = [model.backbone(view.of_pixels(pixels).contiguous()) for view in views(8)]
+        own = _mean_masks(model.roi_heads, [found], maps, SIZE)[0]
+        model.roi_heads.mask_margin = 0.0
+        wide, plain = (_mean_masks(model.roi_heads, [one], maps, SIZE)[0] for one in (wider(found), found))
+    torch.testing.assert_close(own, wide)
+    assert not torch.allclose(own, plain, atol=1e-3)
 
 
 def losses_of(model: nn.Module) -> dict[str, float]:
