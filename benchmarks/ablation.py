@@ -37,6 +37,10 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "more_colour": {PHOTOMETRIC + name: value for name, value in
                     {"HUE": 0.5, "GRAY": 0.2, "CHANNEL_ORDER": 0.1}.items()},
     "no_stain": {PHOTOMETRIC + "STAIN": 0.0},
+    "no_hue": {PHOTOMETRIC + "HUE": 0.0},
+    "no_gray": {PHOTOMETRIC + "GRAY": 0.0},
+    "no_inversion": {PHOTOMETRIC + "INVERT": 0.0},
+    "channel_order": {PHOTOMETRIC + "CHANNEL_ORDER": 0.5},
     "gray_always": {PHOTOMETRIC + "GRAY": 1.0},
     "no_balance": {"DATALOADER.MODALITY_BALANCE": 0.0},
     "wider_scale": {"INPUT.SCALE_RANGE": "(0.6, 1.8)"},
