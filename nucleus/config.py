@@ -61,8 +61,8 @@ def add_nucleus_config(cfg: CfgNode) -> None:
     cfg.INPUT.PHOTOMETRIC.STAIN = 0.0  # optical density of haematoxylin, eosin and residual, coloured images only
     cfg.INPUT.PHOTOMETRIC.HUE = 0.0  # hue turned and saturation scaled, coloured images only
     cfg.INPUT.PHOTOMETRIC.CHANNEL_GAIN = 0.0  # each channel scaled by itself, coloured images only
-    cfg.INPUT.PHOTOMETRIC.CHANNEL_ORDER = 0.0  # channels permuted
-    cfg.INPUT.PHOTOMETRIC.GRAY = 0.0  # colours replaced by luminance
+    cfg.INPUT.PHOTOMETRIC.CHANNEL_ORDER = 0.0  # channels permuted, coloured images only
+    cfg.INPUT.PHOTOMETRIC.GRAY = 0.0  # colours replaced by luminance, coloured images only
     cfg.INPUT.PHOTOMETRIC.INVERT = 0.0  # 255 - value
     cfg.INPUT.PHOTOMETRIC.GAMMA = 0.5
     cfg.INPUT.PHOTOMETRIC.CONTRAST = 0.5  # contrast and brightness

@@ -15,7 +15,7 @@ BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
 @pytest.fixture(scope="session")
 def names_of() -> Callable[[str], dict[str, Any]]:
-    """All names of a benchmark, by its own name, as Python finds them that runs it."""
+    """Loads a benchmark, which then finds its neighbours as when it is run; gives all names in it."""
 
     def run(name: str) -> dict[str, Any]:
         sys.path.insert(0, str(BENCHMARKS))
