@@ -36,7 +36,7 @@ from nucleus.evaluation.threshold import THRESHOLDS, RankedNuclei, counts_by_thr
 from nucleus.inference.prediction import Prediction
 from nucleus.inference.predictor import Model
 from nucleus.masks.nuclei import boxes_of_labels
-from nucleus.masks.overlap import overlap_table
+from nucleus.masks.overlap import largest_ious, overlap_table
 from nucleus.modeling.mask_regions import widened
 from nucleus.modeling.nucleus_rcnn import postprocess
 
@@ -102,13 +102,7 @@ def from_truth(truth: np.ndarray, plain: Prediction, boxes: np.ndarray | None) -
 
 def weighed(truth: np.ndarray, plain: Prediction) -> Prediction:
     """All detections with the largest IoU of their masks with a true nucleus as a factor of their scores."""
-    areas = np.bincount(truth.ravel())
-    factors = np.zeros(len(plain.detections))
-    for number, (box, crop) in enumerate(zip(plain.detections.boxes, plain.detections.crops(), strict=True)):
-        left, top, right, bottom = box
-        shared = np.bincount(truth[top:bottom, left:right][crop], minlength=len(areas))[1:]
-        factors[number] = (shared / (areas[1:] + crop.sum() - shared).clip(min=1)).max(initial=0)
-    return Prediction(plain.detections, plain.detection_scores * factors, 0.0)
+    return Prediction(plain.detections, plain.detection_scores * largest_ious(truth, plain.detections), 0.0)
 
 
 def ranked(truth: np.ndarray, labels: np.ndarray, scores: np.ndarray) -> RankedNuclei:

@@ -47,6 +47,9 @@ def add_nucleus_config(cfg: CfgNode) -> None:
     # box cuts off is drawn all the same (nucleus/modeling/mask_regions.py). For training and test alike, with
     # BatchedROIHeads: weights are for the margin that they were trained with.
     cfg.MODEL.ROI_MASK_HEAD.MARGIN = 0.0
+    # A branch expects the IoU of each mask, by which scores are multiplied (nucleus/modeling/mask_scoring.py); with
+    # BatchedROIHeads. It learns from the detections of each step: best when all else is trained (SOLVER.TRAIN_ONLY).
+    cfg.MODEL.ROI_MASK_HEAD.SCORING = False
 
     # Size at which the network sees an image. The shorter side is enlarged to this many pixels, for training and
     # test alike; an image that is larger keeps its size. 0 switches it off.
@@ -85,6 +88,8 @@ def add_nucleus_config(cfg: CfgNode) -> None:
     # The batch of IMS_PER_BATCH is worked on in this many parts, one after the other, for one step: less memory, the
     # same images and learning rate.
     cfg.SOLVER.ACCUMULATE = 1
+    # Only parameters whose names begin with this are trained, such as "roi_heads."; the others stay. "": all of them.
+    cfg.SOLVER.TRAIN_ONLY = ""
     cfg.SOLVER.CLIP_TOTAL_NORM = 0.0  # largest 2-norm of the gradient over all parameters; 0 sets no limit
     cfg.SOLVER.EMA_DECAY = 0.0  # per step, of the averaged weights that are evaluated; 0 switches averaging off
 

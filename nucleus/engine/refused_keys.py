@@ -23,6 +23,7 @@ WITHOUT_EFFECT = {
     "TEST.MASK_STABILITY": False,
     "TEST.BOX_VOTING": 0.0,
     "MODEL.ROI_MASK_HEAD.MARGIN": 0.0,
+    "MODEL.ROI_MASK_HEAD.SCORING": False,
 }
 
 
@@ -57,6 +58,9 @@ def check_training_keys(cfg: CfgNode) -> None:
     if cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS:
         raise InputError("DATALOADER.FILTER_EMPTY_ANNOTATIONS", expected="False: images without nuclei are kept",
                          found="True")  # fmt: skip
+    if cfg.MODEL.ROI_MASK_HEAD.SCORING and cfg.INPUT.MASK_FORMAT != "label":
+        raise InputError("INPUT.MASK_FORMAT", expected="label with MODEL.ROI_MASK_HEAD.SCORING",
+                         found=cfg.INPUT.MASK_FORMAT)  # fmt: skip
     if cfg.SOLVER.CHECKPOINT_PERIOD < 1:
         raise InputError("SOLVER.CHECKPOINT_PERIOD", expected="1 or more", found=str(cfg.SOLVER.CHECKPOINT_PERIOD))
     if cfg.TEST.PATIENCE and not cfg.TEST.EVAL_PERIOD:

@@ -63,6 +63,7 @@ class NucleusTrainer(DefaultTrainer):
         check_training_keys(cfg)
         self.cfg = cfg = self.auto_scale_workers(cfg, comm.get_world_size())
         model = self.build_model(cfg)
+        train_only(model, cfg.SOLVER.TRAIN_ONLY)
         optimizer = self.build_optimizer(cfg, model)
         loader = self.build_train_loader(cfg)
         on_gpu = next(model.parameters()).is_cuda
@@ -276,6 +277,21 @@ class NucleusTrainer(DefaultTrainer):
                 expected="WarmupCosineLR, WarmupMultiStepLR or WarmupStepWithFixedGammaLR, with steps that fit",
                 found=f"{cfg.SOLVER.LR_SCHEDULER_NAME}: {error}",
             ) from error
+
+
+def train_only(model: nn.Module, beginning: str) -> None:
+    """Freeze all parameters but those whose names begin so; "" freezes none.
+
+    Raises:
+        InputError: none of those that are trained begins so.
+    """
+    parameters = [(name, one) for name, one in model.named_parameters() if one.requires_grad]
+    if not any(name.startswith(beginning) for name, _ in parameters):
+        parts = sorted({name.partition(".")[0] for name, _ in parameters})
+        raise InputError("SOLVER.TRAIN_ONLY", expected=f"the beginning of parameters of {', '.join(parts)}",
+                         found=beginning)  # fmt: skip
+    for name, one in parameters:
+        one.requires_grad_(name.startswith(beginning))
 
 
 def _evaluation_folder(cfg: CfgNode, dataset_name: str) -> Path:

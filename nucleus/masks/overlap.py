@@ -11,6 +11,8 @@ from functools import cached_property
 
 import numpy as np
 
+from nucleus.masks.box_masks import BoxMasks
+
 # A look at every entry of a table of this size, and of so many more for each key, is faster than sorting the keys.
 _TABLE_SIZE, _KEYS_PER_SORTED = 1 << 16, 64
 
@@ -71,6 +73,25 @@ def overlap_table(truth: np.ndarray, prediction: np.ndarray) -> OverlapTable:
     truth, prediction = np.asarray(truth), np.asarray(prediction)
     starts, lengths = label_runs(truth, prediction)
     return table_of_runs(truth.take(starts), prediction.take(starts), lengths)
+
+
+def largest_ious(labels: np.ndarray, masks: BoxMasks) -> np.ndarray:
+    """The IoU of each mask, which may overlap others, with the nucleus that it fits best.
+
+    Args:
+        labels: integers (H, W), 0 background.
+        masks: N of them, of the same image.
+
+    Returns:
+        float64 (N,), in [0, 1]; 0 for a mask without pixels and where there are no nuclei.
+    """
+    areas = np.bincount(labels.ravel())
+    ious = np.zeros(len(masks))
+    for number, (box, crop) in enumerate(zip(masks.boxes.tolist(), masks.crops(), strict=True)):
+        left, top, right, bottom = box
+        shared = np.bincount(labels[top:bottom, left:right][crop], minlength=len(areas))[1:]
+        ious[number] = (shared / (areas[1:] + np.count_nonzero(crop) - shared).clip(min=1)).max(initial=0)
+    return ious
 
 
 def table_of_runs(truth: np.ndarray, prediction: np.ndarray, lengths: np.ndarray) -> OverlapTable:

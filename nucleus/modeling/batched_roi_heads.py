@@ -11,18 +11,21 @@ from detectron2.layers import ShapeSpec, cross_entropy
 from detectron2.modeling import ROI_HEADS_REGISTRY, StandardROIHeads
 from detectron2.modeling.poolers import ROIPooler
 from detectron2.modeling.roi_heads.fast_rcnn import FastRCNNOutputLayers, fast_rcnn_inference
-from detectron2.modeling.roi_heads.mask_head import BaseMaskRCNNHead
+from detectron2.modeling.roi_heads.mask_head import BaseMaskRCNNHead, mask_rcnn_inference
 from detectron2.structures import Boxes, ImageList, Instances
 from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
 
-from nucleus.data.label_masks import crop_and_resize
+from nucleus.data.label_masks import LabelMasks, crop_and_resize
 from nucleus.errors import InputError
+from nucleus.masks.overlap import largest_ious
+from nucleus.masks.paste import paste_masks
 from nucleus.modeling.anchor_matching import labels_of_iou, paired_iou
 from nucleus.modeling.batched_rpn import smooth_l1
 from nucleus.modeling.box_coding import decode, encode
 from nucleus.modeling.box_voting import vote
 from nucleus.modeling.mask_regions import LARGEST_MARGIN, widened
+from nucleus.modeling.mask_scoring import MOST_LEARNT, MaskScoring
 from nucleus.modeling.sampled_regions import SampledRegions
 from nucleus.modeling.sampling import draw, places
 from nucleus.modeling.sparse_roi_align import SparseROIPooler
@@ -45,14 +48,24 @@ class BatchedROIHeads(StandardROIHeads):
         box_voting: IoU from which regions vote on a box at test time (`nucleus.modeling.box_voting`); 0 for no votes.
         mask_margin: by which share of its width and height the box of a mask is widened on each side
             (`nucleus.modeling.mask_regions`).
+        mask_scoring: what expects the IoU of each mask at test time, as `mask_ious` of the instances
+            (`nucleus.modeling.mask_scoring`); None for no such branch.
         settings: of StandardROIHeads.
     """
 
     @configurable
-    def __init__(self, *, box_voting: float = 0.0, mask_margin: float = 0.0, **settings: Any) -> None:
+    def __init__(
+        self,
+        *,
+        box_voting: float = 0.0,
+        mask_margin: float = 0.0,
+        mask_scoring: MaskScoring | None = None,
+        **settings: Any,
+    ) -> None:
         super().__init__(**settings)
         self.box_voting = box_voting
         self.mask_margin = mask_margin
+        self.mask_scoring = mask_scoring
 
     @classmethod
     def from_config(cls, cfg: CfgNode, input_shape: dict[str, ShapeSpec]) -> dict[str, Any]:
@@ -79,7 +92,12 @@ class BatchedROIHeads(StandardROIHeads):
         if not isinstance(settings.get("mask_head"), BaseMaskRCNNHead | None):
             raise InputError("MODEL.ROI_MASK_HEAD.NAME", expected="a head like MaskRCNNConvUpsampleHead",
                              found=cfg.MODEL.ROI_MASK_HEAD.NAME, remedy=STOCK_HEADS)  # fmt: skip
-        return settings | {"box_voting": cfg.TEST.BOX_VOTING, "mask_margin": cfg.MODEL.ROI_MASK_HEAD.MARGIN}
+        mask_scoring = None
+        if cfg.MODEL.ROI_MASK_HEAD.SCORING:
+            channels = input_shape[cfg.MODEL.ROI_HEADS.IN_FEATURES[0]].channels
+            mask_scoring = MaskScoring(channels, cfg.MODEL.ROI_MASK_HEAD.POOLER_RESOLUTION)
+        return settings | {"box_voting": cfg.TEST.BOX_VOTING, "mask_margin": cfg.MODEL.ROI_MASK_HEAD.MARGIN,
+                           "mask_scoring": mask_scoring}  # fmt: skip
 
     def forward(
         self,
@@ -96,6 +114,8 @@ class BatchedROIHeads(StandardROIHeads):
         losses, drawn_in = self._box_losses([features[name] for name in self.box_in_features], regions)
         if self.mask_on:
             losses |= self._mask_losses([features[name] for name in self.mask_in_features], regions, drawn_in, targets)
+        if self.mask_scoring is not None:
+            losses |= self._mask_scoring_losses(self.mask_scoring, features, proposals, targets)
         return [], losses
 
     @torch.no_grad()
@@ -186,11 +206,24 @@ class BatchedROIHeads(StandardROIHeads):
         return found
 
     def _forward_mask(self, features: Mapping[str, torch.Tensor], instances: list[Instances]) -> Any:
-        """As StandardROIHeads; at test time each mask in its box with the margin, which `postprocess` gives it, too."""
-        if self.training or not self.mask_on or not self.mask_margin:
+        """As StandardROIHeads; at test time each mask in its box with the margin, which `postprocess` gives it, too.
+
+        With a mask scoring branch, the instances have the IoU that is expected of each, `mask_ious`, float32 (N,).
+        """
+        if self.training or not self.mask_on or not (self.mask_margin or self.mask_scoring):
             return super()._forward_mask(features, instances)
+        pooled = self._mask_features(features, instances)
+        found = self.mask_head(pooled, instances)
+        if self.mask_scoring is not None:
+            expected = self.mask_scoring(pooled, torch.cat([one.pred_masks for one in found]))
+            for one, ious in zip(found, expected.split([len(one) for one in found]), strict=True):
+                one.mask_ious = ious
+        return found
+
+    def _mask_features(self, features: Mapping[str, torch.Tensor], instances: Sequence[Instances]) -> torch.Tensor:
+        """What the mask branch sees of the predicted boxes with the margin: (N, C, S, S), image after image."""
         boxes = [Boxes(widened(one.pred_boxes.tensor, self.mask_margin)) for one in instances]
-        return self.mask_head(self.mask_pooler([features[name] for name in self.mask_in_features], boxes), instances)
+        return self.mask_pooler([features[name] for name in self.mask_in_features], boxes)
 
     def _box_losses(
         self, features: list[torch.Tensor], regions: SampledRegions
@@ -251,6 +284,46 @@ class BatchedROIHeads(StandardROIHeads):
         _log_masks(logits.detach(), wanted)
         loss = F.binary_cross_entropy_with_logits(logits.float(), wanted.float(), reduction="mean")
         return {"loss_mask": loss * self.mask_head.loss_weight}
+
+    def _mask_scoring_losses(
+        self,
+        scoring: MaskScoring,
+        features: Mapping[str, torch.Tensor],
+        proposals: Sequence[Instances],
+        targets: Sequence[Instances],
+    ) -> dict[str, torch.Tensor]:
+        """Squared error of the expected IoU of what the heads detect now; nothing else learns from it.
+
+        Args:
+            scoring: the branch.
+            features: maps by name, (N, C, H, W).
+            proposals: of each image.
+            targets: of each image, with gt_masks on a label image.
+        """
+        features = {name: one.detach().float() for name, one in features.items()}
+        with torch.autocast(proposals[0].proposal_boxes.device.type, enabled=False):  # as at test time
+            with torch.no_grad():
+                pooled = self.box_pooler(
+                    [features[name] for name in self.box_in_features], [one.proposal_boxes for one in proposals]
+                )
+                found, _ = self.box_predictor.inference(self.box_predictor(self.box_head(pooled)), proposals)
+                found = [one[torch.randperm(len(one))[:MOST_LEARNT].to(one.scores.device)] for one in found]
+                regions = self._mask_features(features, found)
+                mask_rcnn_inference(self.mask_head.layers(regions), found)
+                wanted = [self._mask_ious(*pair) for pair in zip(found, targets, strict=True)]
+            expected = scoring(regions, torch.cat([one.pred_masks for one in found]))
+            if not len(expected):
+                return {"loss_mask_scoring": expected.sum() * 0}
+            return {"loss_mask_scoring": F.mse_loss(expected, torch.cat(wanted).to(expected.device))}
+
+    def _mask_ious(self, found: Instances, target: Instances) -> torch.Tensor:
+        """The largest IoU of each mask of one image with a nucleus, float32 (N,), on the host."""
+        masks: LabelMasks = target.gt_masks
+        if not isinstance(masks, LabelMasks):
+            raise TypeError(f"gt_masks: expected LabelMasks, got {type(masks).__name__}")
+        boxes = widened(found.pred_boxes.tensor, self.mask_margin).float().cpu().numpy()
+        drawn = paste_masks(found.pred_masks[:, 0].float().cpu().numpy(), boxes, *found.image_size)
+        return torch.from_numpy(largest_ious(masks.labels.cpu().numpy(), drawn)).float()
 
 
 STOCK_HEADS = 'Set MODEL.ROI_HEADS.NAME "StandardROIHeads".'

@@ -17,6 +17,7 @@ from nucleus.masks.box_masks import BoxMasks
 from nucleus.masks.paste import paste_masks, pixels_touched
 from nucleus.modeling.batched_roi_heads import BatchedROIHeads
 from nucleus.modeling.mask_regions import widened
+from nucleus.modeling.mask_scoring import weigh_by_mask_iou
 from nucleus.modeling.mask_stability import weigh_by_stability
 from nucleus.modeling.views import COUNTS, detect_in_views
 
@@ -63,14 +64,20 @@ class NucleusRCNN(GeneralizedRCNN):
             raise InputError("TEST.EXPAND", expected=f"from -{MOST_EXPANDED} to {MOST_EXPANDED} pixels",
                              found=f"{cfg.TEST.EXPAND:g}")  # fmt: skip
         heads = ROI_HEADS_REGISTRY.get(cfg.MODEL.ROI_HEADS.NAME)
-        margin = cfg.MODEL.ROI_MASK_HEAD.MARGIN
-        for key, value in {"TEST.BOX_VOTING": cfg.TEST.BOX_VOTING, "MODEL.ROI_MASK_HEAD.MARGIN": margin}.items():
+        margin, scoring = cfg.MODEL.ROI_MASK_HEAD.MARGIN, cfg.MODEL.ROI_MASK_HEAD.SCORING
+        for key, value, without in (
+            ("TEST.BOX_VOTING", cfg.TEST.BOX_VOTING, 0),
+            ("MODEL.ROI_MASK_HEAD.MARGIN", margin, 0),
+            ("MODEL.ROI_MASK_HEAD.SCORING", scoring, False),
+        ):
             if value and not issubclass(heads, BatchedROIHeads):
                 raise InputError("MODEL.ROI_HEADS.NAME", expected=f"BatchedROIHeads with {key}",
-                                 found=cfg.MODEL.ROI_HEADS.NAME, remedy=f"Set {key} 0, or these heads.")  # fmt: skip
+                                 found=cfg.MODEL.ROI_HEADS.NAME, remedy=f"Set {key} {without}, or these heads.",
+                                 )  # fmt: skip
         for key, value, without in (
             ("TEST.MASK_STABILITY", cfg.TEST.MASK_STABILITY, False),
             ("MODEL.ROI_MASK_HEAD.MARGIN", margin, 0.0),
+            ("MODEL.ROI_MASK_HEAD.SCORING", scoring, False),
         ):
             if value != without and not cfg.MODEL.MASK_ON:
                 raise InputError(key, expected=f"{without} without masks", found=str(value),
@@ -101,8 +108,10 @@ class NucleusRCNN(GeneralizedRCNN):
             results = detect_in_views(self, batched_inputs, self.views)
         else:
             results = super().inference(batched_inputs, detected_instances, do_postprocess=False)
-        if self.mask_stability and detected_instances is None:
-            results = [weigh_by_stability(found) for found in results]
+        if detected_instances is None:
+            if self.mask_stability:
+                results = [weigh_by_stability(found) for found in results]
+            results = [weigh_by_mask_iou(found) if found.has("mask_ious") else found for found in results]
         if not do_postprocess:
             return results
         return [{"instances": one} for one in postprocess(results, batched_inputs, self.expand, self.mask_margin)]

@@ -102,8 +102,9 @@ def detect_in_views(
         for of_image, size in zip(zip(*found, strict=True), images.image_sizes, strict=True)
     ]
     if heads.mask_on:
-        for one, masks in zip(agreed, _mean_masks(heads, agreed, features, (height, width)), strict=True):
-            one.pred_masks = masks
+        for one, fields in zip(agreed, _mean_masks(heads, agreed, features, (height, width)), strict=True):
+            for name, value in fields.items():
+                one.set(name, value)
     return agreed
 
 
@@ -112,16 +113,19 @@ def _mean_masks(
     agreed: Sequence[Instances],
     features: Sequence[Mapping[str, torch.Tensor]],
     size: tuple[int, int],
-) -> list[torch.Tensor]:
-    """Probabilities (N, 1, M, M) of each image's boxes, the mean over the views.
+) -> list[dict[str, torch.Tensor]]:
+    """What the mask branch says of each image's boxes, the mean over the views.
 
     Args:
         heads: with a mask branch.
         agreed: pred_boxes and pred_classes of each image.
         features: maps of each view.
         size: H and W of the padded batch.
+
+    Returns:
+        pred_masks, probabilities (N, 1, M, M), and mask_ious (N,) where the heads expect some.
     """
-    found: list[list[torch.Tensor]] = [[] for _ in agreed]
+    found: list[list[Instances]] = [[] for _ in agreed]
     for view, maps in zip(views(len(features)), features, strict=True):
         in_view = [
             Instances(
@@ -130,8 +134,12 @@ def _mean_masks(
             for one in agreed
         ]
         for of_image, one in zip(found, heads.forward_with_given_boxes(maps, in_view), strict=True):
-            of_image.append(view.pixels_back(one.pred_masks))
-    return [torch.stack(of_image).mean(dim=0) for of_image in found]
+            one.pred_masks = view.pixels_back(one.pred_masks)
+            of_image.append(one)
+    names = [name for name in ("pred_masks", "mask_ious") if all(one.has(name) for one in found[0])]
+    return [
+        {name: torch.stack([one.get(name) for one in of_image]).mean(dim=0) for name in names} for of_image in found
+    ]
 
 
 def agree(

@@ -123,7 +123,7 @@ def write_weights(path: Path, state: dict[str, torch.Tensor], record: dict[str, 
 def standing_alone(cfg: CfgNode, name: str) -> CfgNode:
     """A config that points nowhere but to its own model.
 
-    Its weights are nucleus://NAME, so that training with it goes on from them, and evaluation takes them.
+    Its weights are nucleus://NAME, so that training with it goes on from them, all of them, and evaluation takes them.
 
     Raises:
         InputError: a value names a place on this machine.
@@ -131,6 +131,7 @@ def standing_alone(cfg: CfgNode, name: str) -> CfgNode:
     cfg = cfg.clone()
     cfg.MODEL.WEIGHTS = f"{SCHEME}{name}"
     cfg.MODEL.TIMM.WEIGHTS = ""
+    cfg.SOLVER.TRAIN_ONLY = ""
     cfg.OUTPUT_DIR = f"output/zoo/{name}"  # not where a recipe of this name trains
     for key, value in _texts(cfg):
         if is_absolute(value):

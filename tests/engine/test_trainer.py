@@ -166,6 +166,10 @@ def test_settings_that_would_be_left_out_in_silence_are_refused(cfg):
     other.merge_from_list(["TEST.PATIENCE", 3, "TEST.EVAL_PERIOD", 0])
     with pytest.raises(InputError, match=r"TEST\.PATIENCE: expected 0 without evaluations"):
         NucleusTrainer(other)
+    other = cfg.clone()
+    other.merge_from_list(["MODEL.ROI_MASK_HEAD.SCORING", True, "INPUT.MASK_FORMAT", "bitmask"])
+    with pytest.raises(InputError, match=r"INPUT\.MASK_FORMAT: expected label with MODEL\.ROI_MASK_HEAD\.SCORING"):
+        NucleusTrainer(other)
     for key in ("BIAS_LR_FACTOR", "WEIGHT_DECAY_NORM", "WEIGHT_DECAY_BIAS"):
         other = cfg.clone()
         other.merge_from_list([f"SOLVER.{key}", 0.5])
@@ -173,11 +177,26 @@ def test_settings_that_would_be_left_out_in_silence_are_refused(cfg):
             NucleusTrainer(other)
     cfg.MODEL.META_ARCHITECTURE = "GeneralizedRCNN"
     for key, value in {"TEST.VIEWS": 2, "TEST.EXPAND": 0.5, "TEST.MASK_STABILITY": True, "TEST.BOX_VOTING": 0.8,
-                       "MODEL.ROI_MASK_HEAD.MARGIN": 0.1}.items():  # fmt: skip
+                       "MODEL.ROI_MASK_HEAD.MARGIN": 0.1, "MODEL.ROI_MASK_HEAD.SCORING": True}.items():  # fmt: skip
         other = cfg.clone()
         other.merge_from_list([key, value])
         with pytest.raises(InputError, match=f"META_ARCHITECTURE: expected NucleusRCNN with {re.escape(key)}"):
             NucleusTrainer.build_model(other)
+
+
+def test_only_what_is_to_be_trained_is(small, tmp_path):
+    small.merge_from_list(["MODEL.ROI_MASK_HEAD.SCORING", True, "SOLVER.TRAIN_ONLY", "roi_heads.mask_scoring."])
+    small.merge_from_list(["SOLVER.MAX_ITER", 2, "SOLVER.WARMUP_ITERS", 0, "TEST.EVAL_PERIOD", 0])
+    small.merge_from_list(["SOLVER.EMA_DECAY", 0.9, "MODEL.ROI_HEADS.SCORE_THRESH_TEST", 0.0])
+    trainer = NucleusTrainer(small)
+    before = {name: one.clone() for name, one in trainer.bare_model.named_parameters()}
+    trainer.train()
+    for model in (trainer.bare_model, trainer.evaluated_model):
+        moved = {name for name, one in model.named_parameters() if not torch.equal(one, before[name])}
+        assert moved == {name for name in before if "mask_scoring" in name} and len(moved) == 14
+    small.SOLVER.TRAIN_ONLY = "roi_head."
+    with pytest.raises(InputError, match=r"TRAIN_ONLY: expected the beginning of parameters of .*roi_heads, found"):
+        NucleusTrainer(small)
 
 
 @pytest.mark.parametrize("channels_last", [True, False])

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from skimage.metrics import contingency_table
 
-from nucleus.masks.overlap import label_runs, overlap_table, table_of_runs
+from nucleus.masks.box_masks import BoxMasks
+from nucleus.masks.overlap import label_runs, largest_ious, overlap_table, table_of_runs
 
 
 def test_by_hand():
@@ -136,3 +137,26 @@ def test_agrees_with_scikit_image():
         found[table.truth_ids[table.truth_index], table.prediction_ids[table.prediction_index]] = table.intersection
         np.testing.assert_array_equal(found[expected.row[inside], expected.col[inside]], expected.data[inside])
         assert table.intersection.sum() == expected.data[inside].sum()
+
+
+def test_largest_ious_by_hand():
+    """Masks that overlap each other: one of 2 x 2 with three pixels of nucleus 1 and one of nucleus 5, one without a
+    pixel, one beside all nuclei, one that is nucleus 5."""
+    labels = np.zeros((6, 8), np.int16)
+    labels[0:3, 0:3], labels[1, 3] = 1, 5
+    masks = BoxMasks(
+        np.array([[2, 1, 4, 3], [0, 0, 2, 1], [5, 4, 8, 6], [3, 1, 4, 2]]),
+        [np.ones((2, 2), bool), np.zeros((1, 2), bool), np.ones((2, 3), bool), np.ones((1, 1), bool)], 6, 8,
+    )  # fmt: skip
+    assert largest_ious(labels, masks).tolist() == pytest.approx([max(2 / 11, 1 / 4), 0, 0, 1])
+    assert largest_ious(np.zeros_like(labels), masks).tolist() == [0, 0, 0, 0]
+
+
+@given(arrays(np.int16, (9, 11), elements=st.integers(0, 4)), arrays(np.int16, (9, 11), elements=st.integers(0, 4)))
+def test_largest_ious_are_those_of_the_table(truth, prediction):
+    table = overlap_table(truth, prediction)
+    whole = np.tile([0, 0, 11, 9], (len(table.prediction_ids), 1))
+    masks = BoxMasks(whole, [prediction == label for label in table.prediction_ids], 9, 11)
+    best = np.zeros(len(table.prediction_ids))
+    np.maximum.at(best, table.prediction_index, table.iou)
+    np.testing.assert_allclose(largest_ious(truth, masks), best)

@@ -88,9 +88,11 @@ def test_masks_of_several_views():
     found = Instances(SIZE, pred_boxes=boxes, scores=torch.ones(2), pred_classes=torch.zeros(2, dtype=torch.int64))
     with torch.no_grad():
         maps = [model.backbone(view.of_pixels(pixels).contiguous()) for view in views(8)]
-        own = _mean_masks(model.roi_heads, [found], maps, SIZE)[0]
+        own = _mean_masks(model.roi_heads, [found], maps, SIZE)[0]["pred_masks"]
         model.roi_heads.mask_margin = 0.0
-        wide, plain = (_mean_masks(model.roi_heads, [one], maps, SIZE)[0] for one in (wider(found), found))
+        wide, plain = (
+            _mean_masks(model.roi_heads, [one], maps, SIZE)[0]["pred_masks"] for one in (wider(found), found)
+        )
     torch.testing.assert_close(own, wide)
     assert not torch.allclose(own, plain, atol=1e-3)
 

@@ -99,9 +99,12 @@ def test_by_name(tiny, run_folder, images):
 
 def test_a_config_that_stands_alone(run_folder):
     cfg = load_config(run_folder / "config.yaml", ["OUTPUT_DIR", "/scratch/run", "MODEL.TIMM.WEIGHTS", "imagenet"])
+    cfg.SOLVER.TRAIN_ONLY = "roi_heads."
     own = standing_alone(cfg, "lite")
     assert (own.MODEL.WEIGHTS, own.MODEL.TIMM.WEIGHTS, own.OUTPUT_DIR) == ("nucleus://lite", "", "output/zoo/lite")
     assert cfg.OUTPUT_DIR == "/scratch/run"
+    assert own.SOLVER.TRAIN_ONLY == ""  # training goes on with all of it
+    own.SOLVER.TRAIN_ONLY = "roi_heads."
     own.MODEL.WEIGHTS, own.MODEL.TIMM.WEIGHTS, own.OUTPUT_DIR = cfg.MODEL.WEIGHTS, "imagenet", "/scratch/run"
     assert own == cfg
     cfg.DATASETS.PROPOSAL_FILES_TEST = ("/scratch/proposals.pkl",)
