@@ -283,8 +283,12 @@ def train_only(model: nn.Module, beginning: str) -> None:
     """Freeze all parameters but those whose names begin so; "" freezes none.
 
     Raises:
-        InputError: none of those that are trained begins so.
+        InputError: none of those that are trained begins so; or batch norms elsewhere would move their statistics.
     """
+    for name, module in model.named_modules():
+        if isinstance(module, nn.modules.batchnorm._NormBase) and not f"{name}.".startswith(beginning):
+            raise InputError("SOLVER.TRAIN_ONLY", expected="frozen norms in all that is not trained", found=name,
+                             remedy='Set MODEL.TIMM.NORM or MODEL.RESNETS.NORM "FrozenBN".')  # fmt: skip
     parameters = [(name, one) for name, one in model.named_parameters() if one.requires_grad]
     if not any(name.startswith(beginning) for name, _ in parameters):
         parts = sorted({name.partition(".")[0] for name, _ in parameters})

@@ -66,8 +66,8 @@ class NucleusRCNN(GeneralizedRCNN):
         heads = ROI_HEADS_REGISTRY.get(cfg.MODEL.ROI_HEADS.NAME)
         margin, scoring = cfg.MODEL.ROI_MASK_HEAD.MARGIN, cfg.MODEL.ROI_MASK_HEAD.SCORING
         for key, value, without in (
-            ("TEST.BOX_VOTING", cfg.TEST.BOX_VOTING, 0),
-            ("MODEL.ROI_MASK_HEAD.MARGIN", margin, 0),
+            ("TEST.BOX_VOTING", cfg.TEST.BOX_VOTING, 0.0),
+            ("MODEL.ROI_MASK_HEAD.MARGIN", margin, 0.0),
             ("MODEL.ROI_MASK_HEAD.SCORING", scoring, False),
         ):
             if value and not issubclass(heads, BatchedROIHeads):

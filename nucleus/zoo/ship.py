@@ -143,7 +143,8 @@ def summary_of(cfg: CfgNode) -> str:
     """What the model is, in a line."""
     timm = "timm" in cfg.MODEL.BACKBONE.NAME
     backbone = cfg.MODEL.TIMM.NAME if timm else f"ResNet-{cfg.MODEL.RESNETS.DEPTH}"
-    return f"Mask R-CNN on {backbone} with a feature pyramid of {cfg.MODEL.FPN.OUT_CHANNELS} channels"
+    scoring = " and mask scoring" if cfg.MODEL.ROI_MASK_HEAD.SCORING else ""
+    return f"Mask R-CNN on {backbone} with a feature pyramid of {cfg.MODEL.FPN.OUT_CHANNELS} channels{scoring}"
 
 
 def _is_statistic(name: str) -> bool:

@@ -197,6 +197,10 @@ def test_only_what_is_to_be_trained_is(small, tmp_path):
     small.SOLVER.TRAIN_ONLY = "roi_head."
     with pytest.raises(InputError, match=r"TRAIN_ONLY: expected the beginning of parameters of .*roi_heads, found"):
         NucleusTrainer(small)
+    small.SOLVER.TRAIN_ONLY = "roi_heads."
+    small.merge_from_list(["MODEL.TIMM.NORM", "BN", "MODEL.FAST_CONVOLUTIONS", False])
+    with pytest.raises(InputError, match=r"TRAIN_ONLY: expected frozen norms .* found backbone\..*FrozenBN"):
+        NucleusTrainer(small)
 
 
 @pytest.mark.parametrize("channels_last", [True, False])

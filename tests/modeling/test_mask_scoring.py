@@ -156,7 +156,15 @@ def test_it_learns():
     assert sum(losses[-5:]) < 0.2 * sum(losses[:5])
 
 
-def test_few_detections_of_an_image_are_learnt_from(monkeypatch):
+def test_no_detections_to_learn_from():
+    model = scored_model("MODEL.ROI_HEADS.SCORE_THRESH_TEST", "1.0")
+    with EventStorage():
+        loss = model([sample(SIZE, scattered(12, SIZE, 0)), sample(SIZE, [], 3)])["loss_mask_scoring"]
+    loss.backward()
+    assert loss.item() == 0
+
+
+def test_few_detections_of_an_image_are_learnt_from():
     model, seen = scored_model("MODEL.ROI_HEADS.SCORE_THRESH_TEST", "0.0"), []
     model.roi_heads.mask_scoring.register_forward_hook(lambda _, inputs, __: seen.append(len(inputs[0])))
     with EventStorage():

@@ -115,6 +115,8 @@ def test_a_config_that_stands_alone(run_folder):
 def test_summaries(pytestconfig, run_folder):
     quick = load_config(run_folder / "config.yaml")
     assert summary_of(quick) == "Mask R-CNN on tf_efficientnet_lite0 with a feature pyramid of 64 channels"
+    scored = load_config(pytestconfig.rootpath / "configs" / "zoo" / "lite_scored.yaml")
+    assert summary_of(scored).endswith("a feature pyramid of 64 channels and mask scoring")
     large = load_config(pytestconfig.rootpath / "configs" / "mask_rcnn_R50_FPN.yaml")
     assert summary_of(large) == "Mask R-CNN on ResNet-50 with a feature pyramid of 256 channels"
 
