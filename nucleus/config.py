@@ -48,7 +48,7 @@ def add_nucleus_config(cfg: CfgNode) -> None:
     # BatchedROIHeads: weights are for the margin that they were trained with.
     cfg.MODEL.ROI_MASK_HEAD.MARGIN = 0.0
     # A branch expects the IoU of each mask, by which scores are multiplied (nucleus/modeling/mask_scoring.py); with
-    # BatchedROIHeads. It learns from the detections of each step: best when all else is trained (SOLVER.TRAIN_ONLY).
+    # BatchedROIHeads. It learns from the detections of each step, alone with SOLVER.TRAIN_ONLY.
     cfg.MODEL.ROI_MASK_HEAD.SCORING = False
 
     # Size at which the network sees an image. The shorter side is enlarged to this many pixels, for training and

@@ -16,16 +16,14 @@ from detectron2.structures import Boxes, ImageList, Instances
 from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
 
-from nucleus.data.label_masks import LabelMasks, crop_and_resize
+from nucleus.data.label_masks import crop_and_resize
 from nucleus.errors import InputError
-from nucleus.masks.overlap import largest_ious
-from nucleus.masks.paste import paste_masks
 from nucleus.modeling.anchor_matching import labels_of_iou, paired_iou
 from nucleus.modeling.batched_rpn import smooth_l1
 from nucleus.modeling.box_coding import decode, encode
 from nucleus.modeling.box_voting import vote
 from nucleus.modeling.mask_regions import LARGEST_MARGIN, widened
-from nucleus.modeling.mask_scoring import MOST_LEARNT, MaskScoring
+from nucleus.modeling.mask_scoring import MOST_LEARNT, MaskScoring, true_mask_ious
 from nucleus.modeling.sampled_regions import SampledRegions
 from nucleus.modeling.sampling import draw, places
 from nucleus.modeling.sparse_roi_align import SparseROIPooler
@@ -310,20 +308,11 @@ class BatchedROIHeads(StandardROIHeads):
                 found = [one[torch.randperm(len(one))[:MOST_LEARNT].to(one.scores.device)] for one in found]
                 regions = self._mask_features(features, found)
                 mask_rcnn_inference(self.mask_head.layers(regions), found)
-                wanted = [self._mask_ious(*pair) for pair in zip(found, targets, strict=True)]
+                wanted = [true_mask_ious(*pair, self.mask_margin) for pair in zip(found, targets, strict=True)]
             expected = scoring(regions, torch.cat([one.pred_masks for one in found]))
             if not len(expected):
                 return {"loss_mask_scoring": expected.sum() * 0}
             return {"loss_mask_scoring": F.mse_loss(expected, torch.cat(wanted).to(expected.device))}
-
-    def _mask_ious(self, found: Instances, target: Instances) -> torch.Tensor:
-        """The largest IoU of each mask of one image with a nucleus, float32 (N,), on the host."""
-        masks: LabelMasks = target.gt_masks
-        if not isinstance(masks, LabelMasks):
-            raise TypeError(f"gt_masks: expected LabelMasks, got {type(masks).__name__}")
-        boxes = widened(found.pred_boxes.tensor, self.mask_margin).float().cpu().numpy()
-        drawn = paste_masks(found.pred_masks[:, 0].float().cpu().numpy(), boxes, *found.image_size)
-        return torch.from_numpy(largest_ious(masks.labels.cpu().numpy(), drawn)).float()
 
 
 STOCK_HEADS = 'Set MODEL.ROI_HEADS.NAME "StandardROIHeads".'

@@ -14,8 +14,13 @@ from detectron2.structures import Instances
 from torch import nn
 from torch.nn import functional as F
 
+from nucleus.data.label_masks import LabelMasks
+from nucleus.masks.overlap import largest_ious
+from nucleus.masks.paste import paste_masks
+from nucleus.modeling.mask_regions import widened
+
 WIDTH, UNITS = 64, 256
-MOST_LEARNT = 64  # detections of a training image; more tell little that is new
+MOST_LEARNT = 64  # detections of a training image, drawn at random
 
 
 class MaskScoring(nn.Module):
@@ -60,6 +65,25 @@ class MaskScoring(nn.Module):
         for linear in self.linear:
             x = F.relu_(linear(x))
         return self.predictor(x)[:, 0].float()
+
+
+def true_mask_ious(found: Instances, target: Instances, margin: float) -> torch.Tensor:
+    """The largest IoU of each mask of one image with a nucleus: float32 (N,), on the host.
+
+    Args:
+        found: raw detections, with pred_boxes and pred_masks, probabilities (N, 1, M, M).
+        target: with gt_masks, LabelMasks.
+        margin: of the masks about their boxes (`nucleus.modeling.mask_regions`).
+
+    Raises:
+        TypeError: gt_masks are others.
+    """
+    truth = target.gt_masks
+    if not isinstance(truth, LabelMasks):
+        raise TypeError(f"gt_masks: expected LabelMasks, got {type(truth).__name__}")
+    boxes = widened(found.pred_boxes.tensor, margin).float().cpu().numpy()
+    drawn = paste_masks(found.pred_masks[:, 0].float().cpu().numpy(), boxes, *found.image_size)
+    return torch.from_numpy(largest_ious(truth.labels.cpu().numpy(), drawn)).float()
 
 
 def weigh_by_mask_iou(found: Instances) -> Instances:
