@@ -54,6 +54,7 @@ def _draw(axes: Axes, curves: Mapping[str, Curve]) -> None:
         windows = np.lib.stride_tricks.sliding_window_view(values, SMOOTHED)
         middle = slice(SMOOTHED // 2, SMOOTHED // 2 + len(windows))
         axes.plot(steps[middle], np.median(windows, axis=1), color=color, label=f"{name} (running median)")
+    axes.set_xlim(left=0)
     axes.set_xlabel("step")
     axes.grid(alpha=0.25)
     if any(curves.values()):

@@ -10,6 +10,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from nucleus.config import load_config
 from nucleus.errors import InputError
 from nucleus.evaluation.image_names import name_of
 from nucleus.evaluation.panels import error_panel
@@ -21,11 +22,13 @@ from nucleus.visualization.learning_curve import learning_curve
 from nucleus.visualization.panel import save_panels
 from nucleus.zoo.evidence import curve, read_metrics, read_scores
 from nucleus.zoo.listing import SCORES, score_of, score_text, speed_words, training_words, words
+from nucleus.zoo.manifest import CONFIG
 from nucleus.zoo.zoo_model import OVERALL, Evaluation, Run, ZooModel
 
 FAILURES = 4  # images
 SHRUNK = 0.7  # of the panels, so that the file stays small
 SHOWN = 8  # characters of an image's name
+MASK_SCORING = "roi_heads.mask_scoring."  # SOLVER.TRAIN_ONLY of a run that trained this branch
 RECALL = "recall@0.50"
 UNSEEN = "which was used neither for training nor to choose the threshold"
 SEEN = "on which training was watched and the threshold chosen, so that it flatters"
@@ -59,6 +62,8 @@ def write_card(
     pictures = {"curve": path.with_name(f"{path.stem}_curve.png"), "failures": path.with_name(f"{path.stem}_worst.jpg")}
     rows = read_metrics(run)
     losses = {"training": curve(rows, "total_loss"), "validation": curve(rows, "validation/total_loss")}
+    if load_config(run / CONFIG).SOLVER.TRAIN_ONLY == MASK_SCORING:  # no other loss changes
+        losses = {"mask scoring, training": curve(rows, "loss_mask_scoring")}
     scores = {name: curve(rows, f"nucleus/{name} (image mean)") for name in ("DSB score", "object F1@0.70")}
     save_picture(pictures["curve"], learning_curve(losses, scores))
     failures: list[dict[str, str]] = []

@@ -16,7 +16,7 @@ from nucleus.formats.atomic import atomic_write
 from nucleus.modeling.pretrained import read_weights
 from nucleus.modeling.score_threshold import KEY, read_threshold_record
 from nucleus.zoo.evidence import is_absolute, read_evaluation, read_run
-from nucleus.zoo.files import SCHEME, sha256_of
+from nucleus.zoo.files import SCHEME, config_file, sha256_of
 from nucleus.zoo.manifest import CONFIG, find_model
 from nucleus.zoo.zoo_model import FORMAT, Licence, Run, Threshold, Weights, ZooModel
 
@@ -42,7 +42,8 @@ def make_model(
         folder: of the model; its name is the model's.
         weights: a checkpoint with its score threshold; its averaged weights are taken where it has them.
         runs: what it comes from, in order: folders of training runs, and models of the zoo (nucleus://NAME) that a run
-            began with. The last one is a folder, whose config.yaml is the model's config.
+            began with. The last one is a folder, whose config.yaml is the model's config, but for how the whole model
+            is trained where it trained a part alone (`trained_whole`).
         test_scores: scores.json of these weights on the test set, at the recorded score threshold.
         other_scores: likewise on others, such as the validation set.
         url: where the weights will be fetched from; None where they ship.
@@ -62,7 +63,7 @@ def make_model(
     threshold = Threshold(record["value"], str(record.get("data set", "unknown")))
     scores = dict(map(read_evaluation, (test_scores, *other_scores)))
     _check_thresholds(scores, threshold, test_scores)
-    cfg = standing_alone(load_config(Path(runs[-1]) / CONFIG), folder.name)
+    cfg = standing_alone(trained_whole(runs), folder.name)
     stored = half_precision(read_weights(weights))
     folder.mkdir(parents=True, exist_ok=True)
     write_weights(folder / WEIGHTS, stored, record)
@@ -96,6 +97,25 @@ def _earlier(run: Path | str) -> tuple[Run, ...]:
     return (read_run(Path(run)),)
 
 
+def trained_whole(runs: Sequence[Path | str]) -> CfgNode:
+    """The config of the last run; how it trains is that of the last run that trained the whole model.
+
+    Raises:
+        InputError: there is no such run.
+    """
+    configs = [load_config(config_file(str(run)) if str(run).startswith(SCHEME) else Path(run) / CONFIG) for run in runs]
+    cfg, whole = configs[-1], [one for one in configs if not one.SOLVER.TRAIN_ONLY]
+    if not whole:
+        raise InputError(Path(runs[-1]) / CONFIG, expected="an earlier run, which trained the whole model",
+                         found=f"SOLVER.TRAIN_ONLY {cfg.SOLVER.TRAIN_ONLY}", remedy="Name it: --after.")  # fmt: skip
+    short_edge = cfg.INPUT.UPSCALE_SHORT_EDGE  # holds in prediction, too
+    cfg.SOLVER, cfg.DATALOADER, cfg.INPUT = whole[-1].SOLVER, whole[-1].DATALOADER, whole[-1].INPUT
+    cfg.INPUT.UPSCALE_SHORT_EDGE = short_edge
+    for key in ("PRE_NMS_TOPK_TRAIN", "POST_NMS_TOPK_TRAIN"):
+        cfg.MODEL.RPN[key] = whole[-1].MODEL.RPN[key]
+    return cfg
+
+
 def half_precision(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """Matrices and filters in float16; norms, biases and what is not floating point as they are, being small.
 
@@ -123,7 +143,7 @@ def write_weights(path: Path, state: dict[str, torch.Tensor], record: dict[str, 
 def standing_alone(cfg: CfgNode, name: str) -> CfgNode:
     """A config that points nowhere but to its own model.
 
-    Its weights are nucleus://NAME, so that training with it goes on from them, all of them, and evaluation takes them.
+    Its weights are nucleus://NAME, so that training with it goes on from them, and evaluation takes them.
 
     Raises:
         InputError: a value names a place on this machine.
@@ -131,7 +151,6 @@ def standing_alone(cfg: CfgNode, name: str) -> CfgNode:
     cfg = cfg.clone()
     cfg.MODEL.WEIGHTS = f"{SCHEME}{name}"
     cfg.MODEL.TIMM.WEIGHTS = ""
-    cfg.SOLVER.TRAIN_ONLY = ""
     cfg.OUTPUT_DIR = f"output/zoo/{name}"  # not where a recipe of this name trains
     for key, value in _texts(cfg):
         if is_absolute(value):

@@ -16,7 +16,7 @@ from nucleus.evaluation.matching import matched_pairs
 from nucleus.inference.predictor import load_model
 from nucleus.masks.overlap import overlap_table
 from nucleus.modeling.score_threshold import read_score_threshold
-from nucleus.zoo.ship import half_precision, make_model, standing_alone, summary_of, write_weights
+from nucleus.zoo.ship import half_precision, make_model, standing_alone, summary_of, trained_whole, write_weights
 
 
 def test_what_is_halved():
@@ -99,12 +99,9 @@ def test_by_name(tiny, run_folder, images):
 
 def test_a_config_that_stands_alone(run_folder):
     cfg = load_config(run_folder / "config.yaml", ["OUTPUT_DIR", "/scratch/run", "MODEL.TIMM.WEIGHTS", "imagenet"])
-    cfg.SOLVER.TRAIN_ONLY = "roi_heads."
     own = standing_alone(cfg, "lite")
     assert (own.MODEL.WEIGHTS, own.MODEL.TIMM.WEIGHTS, own.OUTPUT_DIR) == ("nucleus://lite", "", "output/zoo/lite")
     assert cfg.OUTPUT_DIR == "/scratch/run"
-    assert own.SOLVER.TRAIN_ONLY == ""  # training goes on with all of it
-    own.SOLVER.TRAIN_ONLY = "roi_heads."
     own.MODEL.WEIGHTS, own.MODEL.TIMM.WEIGHTS, own.OUTPUT_DIR = cfg.MODEL.WEIGHTS, "imagenet", "/scratch/run"
     assert own == cfg
     cfg.DATASETS.PROPOSAL_FILES_TEST = ("/scratch/proposals.pkl",)
@@ -119,6 +116,20 @@ def test_summaries(pytestconfig, run_folder):
     assert summary_of(scored).endswith("a feature pyramid of 64 channels and mask scoring")
     large = load_config(pytestconfig.rootpath / "configs" / "mask_rcnn_R50_FPN.yaml")
     assert summary_of(large) == "Mask R-CNN on ResNet-50 with a feature pyramid of 256 channels"
+
+
+def test_a_part_that_was_trained_alone(run_folder, tmp_path):
+    """The model is trained on as the run before trained it, at the size at which it sees images now."""
+    branch = ["SOLVER.TRAIN_ONLY", "roi_heads.mask_scoring.", "SOLVER.MAX_ITER", "3", "INPUT.CROP_SIZE", "512",
+              "INPUT.UPSCALE_SHORT_EDGE", "128", "MODEL.ROI_MASK_HEAD.SCORING", "True", "DATALOADER.NUM_WORKERS", "7",
+              "MODEL.RPN.POST_NMS_TOPK_TRAIN", "77"]  # fmt: skip
+    (tmp_path / "config.yaml").write_text(load_config(run_folder / "config.yaml", branch).dump())
+    whole = load_config(run_folder / "config.yaml")
+    whole.INPUT.UPSCALE_SHORT_EDGE, whole.MODEL.ROI_MASK_HEAD.SCORING = 128, True
+    assert trained_whole([run_folder, tmp_path]) == trained_whole([run_folder, tmp_path, tmp_path]) == whole
+    assert trained_whole([tmp_path, run_folder]) == load_config(run_folder / "config.yaml")
+    with pytest.raises(InputError, match=r"expected an earlier run.*found SOLVER\.TRAIN_ONLY roi_heads.*--after"):
+        trained_whole([tmp_path])
 
 
 def test_weights_without_a_threshold(run_folder, tmp_path):

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 from PIL import Image
 
 from nucleus.cli.main import run_command
@@ -58,7 +59,9 @@ def shipped(tmp_path_factory, pytestconfig) -> dict[str, Any]:
     assert run_command("prepare", ["--source", str(data), "--root", str(data), "--workers", "1"]) == 0
     config = top / "small.yaml"
     config.write_text(CONFIG.format(base=root / "configs" / "quick" / "mask_rcnn_lite0_FPN.yaml"))
-    run, test, again, tuned = (str(top / name) for name in ("run", "test", "again", "tuned"))
+    run, test, again, tuned, scored, last = (
+        str(top / name) for name in ("run", "test", "again", "tuned", "scored", "last")
+    )
     on_test = ["--eval-only", "DATASETS.TEST", "('bbbc038_synthetic_test',)"]
     one_step = ["SOLVER.MAX_ITER", "1", "SOLVER.BASE_LR", "1e-9", "TEST.LOSS_IMAGES", "0"]
     weights = f"{run}/model_final.pth"
@@ -71,6 +74,13 @@ def shipped(tmp_path_factory, pytestconfig) -> dict[str, Any]:
          "--val-scores", scores.format(run, "val"), *folders],
         ["train", "--config-file", "nucleus://tiny", *on_test, "OUTPUT_DIR", again],
         ["train", "--config-file", "nucleus://tiny", "OUTPUT_DIR", tuned, *one_step],
+        ["train", "--config-file", "nucleus://tiny", "OUTPUT_DIR", scored, "SOLVER.MAX_ITER", "2",
+         "MODEL.ROI_MASK_HEAD.SCORING", "True", "SOLVER.TRAIN_ONLY", "roi_heads.mask_scoring."],
+        ["train", "--config-file", f"{scored}/config.yaml", *on_test, "OUTPUT_DIR", last, "MODEL.WEIGHTS",
+         f"{scored}/model_final.pth"],
+        ["ship", "--name", "sure", "--weights", f"{scored}/model_final.pth", "--test-scores",
+         scores.format(last, "test"), "--after", "nucleus://tiny", "--models", str(top / "sure"), "--cards",
+         str(top / "sure_cards")],
         ["predict", str(data / "stage1_test"), "--output", str(top / "nuclei"), "--model", "tiny"],
     ]  # fmt: skip
     env = os.environ | {
@@ -127,6 +137,24 @@ def test_training_goes_on_from_it(shipped):
         assert tuned[name].dtype == (torch.float32 if value.is_floating_point() else value.dtype)
         torch.testing.assert_close(tuned[name], value.to(tuned[name].dtype), rtol=0, atol=1e-6)
     assert "WEIGHTS: nucleus://tiny" in (shipped["top"] / "tuned" / "config.yaml").read_text()
+
+
+def test_a_branch_that_was_trained_alone_ships_on_top_of_it(shipped):
+    """All else is as it was, to the bit; training goes on with all of it."""
+    from safetensors.torch import load_file
+
+    before, after = (load_file(shipped["top"] / name / "weights.safetensors") for name in ("zoo/tiny", "sure/sure"))
+    added = set(after) - set(before)
+    assert added and all(name.startswith("roi_heads.mask_scoring.") for name in added)
+    assert all(value.equal(after[name]) for name, value in before.items())
+    model = read_model(shipped["top"] / "sure" / "sure")
+    assert model.training[:1] == shipped["model"].training and [run.steps for run in model.training] == [8, 2]
+    assert model.summary.endswith("and mask scoring")
+    configs = [shipped["top"] / name / "config.yaml" for name in ("zoo/tiny", "sure/sure")]
+    old, new = (yaml.safe_load(path.read_text().replace("nucleus://sure", "nucleus://tiny")) for path in configs)
+    assert new["MODEL"]["ROI_MASK_HEAD"].pop("SCORING") is not old["MODEL"]["ROI_MASK_HEAD"].pop("SCORING")
+    for section in ("MODEL", "INPUT", "SOLVER", "DATALOADER", "DATASETS", "TEST"):
+        assert new[section] == old[section], section
 
 
 def test_images_were_predicted(shipped):
