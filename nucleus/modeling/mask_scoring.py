@@ -19,6 +19,7 @@ from nucleus.masks.overlap import largest_ious
 from nucleus.masks.paste import paste_masks
 from nucleus.modeling.mask_regions import widened
 
+PARAMETERS = "roi_heads.mask_scoring."  # how the names of its parameters begin
 WIDTH, UNITS = 64, 256
 MOST_LEARNT = 64  # detections of a training image, drawn at random
 

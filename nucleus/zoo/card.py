@@ -17,6 +17,7 @@ from nucleus.evaluation.panels import error_panel
 from nucleus.evaluation.sources import match_pairs, open_source
 from nucleus.formats.atomic import atomic_write
 from nucleus.formats.image import read_image
+from nucleus.modeling.mask_scoring import PARAMETERS
 from nucleus.visualization.canvas import save_picture
 from nucleus.visualization.learning_curve import learning_curve
 from nucleus.visualization.panel import save_panels
@@ -28,7 +29,6 @@ from nucleus.zoo.zoo_model import OVERALL, Evaluation, Run, ZooModel
 FAILURES = 4  # images
 SHRUNK = 0.7  # of the panels, so that the file stays small
 SHOWN = 8  # characters of an image's name
-MASK_SCORING = "roi_heads.mask_scoring."  # SOLVER.TRAIN_ONLY of a run that trained this branch
 RECALL = "recall@0.50"
 UNSEEN = "which was used neither for training nor to choose the threshold"
 SEEN = "on which training was watched and the threshold chosen, so that it flatters"
@@ -62,7 +62,7 @@ def write_card(
     pictures = {"curve": path.with_name(f"{path.stem}_curve.png"), "failures": path.with_name(f"{path.stem}_worst.jpg")}
     rows = read_metrics(run)
     losses = {"training": curve(rows, "total_loss"), "validation": curve(rows, "validation/total_loss")}
-    if load_config(run / CONFIG).SOLVER.TRAIN_ONLY == MASK_SCORING:  # no other loss changes
+    if load_config(run / CONFIG).SOLVER.TRAIN_ONLY == PARAMETERS:  # no other loss changes
         losses = {"mask scoring, training": curve(rows, "loss_mask_scoring")}
     scores = {name: curve(rows, f"nucleus/{name} (image mean)") for name in ("DSB score", "object F1@0.70")}
     save_picture(pictures["curve"], learning_curve(losses, scores))

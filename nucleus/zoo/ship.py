@@ -103,10 +103,11 @@ def trained_whole(runs: Sequence[Path | str]) -> CfgNode:
     Raises:
         InputError: there is no such run.
     """
-    configs = [load_config(config_file(str(run)) if str(run).startswith(SCHEME) else Path(run) / CONFIG) for run in runs]
+    files = [config_file(str(run)) if str(run).startswith(SCHEME) else Path(run) / CONFIG for run in runs]
+    configs = [load_config(file) for file in files]
     cfg, whole = configs[-1], [one for one in configs if not one.SOLVER.TRAIN_ONLY]
     if not whole:
-        raise InputError(Path(runs[-1]) / CONFIG, expected="an earlier run, which trained the whole model",
+        raise InputError(files[-1], expected="an earlier run, which trained the whole model",
                          found=f"SOLVER.TRAIN_ONLY {cfg.SOLVER.TRAIN_ONLY}", remedy="Name it: --after.")  # fmt: skip
     short_edge = cfg.INPUT.UPSCALE_SHORT_EDGE  # holds in prediction, too
     cfg.SOLVER, cfg.DATALOADER, cfg.INPUT = whole[-1].SOLVER, whole[-1].DATALOADER, whole[-1].INPUT

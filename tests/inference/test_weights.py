@@ -22,6 +22,23 @@ def test_half_precision_becomes_the_models(tmp_path):
     assert torch.equal(model.weight, torch.full((2, 3), 0.1).half().float())
 
 
+def test_mask_scoring_that_the_model_lacks_is_left_out(tmp_path):
+    """And nothing else is."""
+    model = nn.ModuleDict({"roi_heads": nn.ModuleDict({"predictor": nn.Linear(3, 2)})})
+    state = {"roi_heads.predictor.weight": torch.ones(2, 3), "roi_heads.predictor.bias": torch.ones(2)}
+    branch = {"roi_heads.mask_scoring.predictor.weight": torch.zeros(1, 4)}
+    torch.save({"model": state | branch}, tmp_path / "w.pth")
+    load_trained_weights(model, str(tmp_path / "w.pth"))
+    assert all(torch.equal(value, state[name]) for name, value in model.state_dict().items())
+    torch.save({"model": state | {"roi_heads.mask_scores": torch.zeros(1)}}, tmp_path / "w.pth")
+    with pytest.raises(InputError, match=r"expected weights of the model that the config describes.*mask_scores"):
+        load_trained_weights(model, str(tmp_path / "w.pth"))
+    torch.save({"model": state}, tmp_path / "w.pth")
+    model["roi_heads"]["mask_scoring"] = nn.Linear(3, 2)
+    with pytest.raises(InputError, match=r"Missing key.*mask_scoring\.weight"):
+        load_trained_weights(model, str(tmp_path / "w.pth"))
+
+
 def test_a_pickle_of_detectron2(tmp_path):
     class Evil:
         def __reduce__(self):
