@@ -9,9 +9,9 @@ A predicted nucleus that matches a true one (IoU above 0.5) gets from the truth
 - the pixels of its mask outside of its own box, where a mask branch cannot draw;
 - all pixels of its mask, so that only what was missed, split, merged or made up is lost.
 
-And all detections get from the truth the IoU of their masks as a factor of their scores, with the best score threshold
-after it: what a perfect mask scoring branch (Huang et al. 2019, "Mask Scoring R-CNN") would bring. Only the truth knows
-any of this: these are bounds, not scores of a model.
+And all detections get from the truth the IoU of their masks as a factor of the scores of the box branch, with the best
+score threshold after it: what a perfect mask scoring branch (Huang et al. 2019, "Mask Scoring R-CNN") would bring, in
+place of the model's own where it has one. Only the truth knows any of this: these are bounds, not scores of a model.
 """
 
 from __future__ import annotations
@@ -100,9 +100,16 @@ def from_truth(truth: np.ndarray, plain: Prediction, boxes: np.ndarray | None) -
     return labels
 
 
-def weighed(truth: np.ndarray, plain: Prediction) -> Prediction:
-    """All detections with the largest IoU of their masks with a true nucleus as a factor of their scores."""
-    return Prediction(plain.detections, plain.detection_scores * largest_ious(truth, plain.detections), 0.0)
+@torch.inference_mode()
+def perfectly_scored(model: Model, record: dict[str, Any], truth: np.ndarray) -> Prediction:
+    """All detections, their scores those of the box branch times the largest IoU of their masks with a true nucleus."""
+    heads = model.network.roi_heads
+    branch = getattr(heads, "mask_scoring", None)
+    heads.mask_scoring = None
+    raw = model.network.inference([record], do_postprocess=False)
+    heads.mask_scoring = branch
+    found = model._prediction(postprocess(raw, [record], mask_margin=model.network.mask_margin)[0])
+    return Prediction(found.detections, found.detection_scores * largest_ious(truth, found.detections), 0.0)
 
 
 def ranked(truth: np.ndarray, labels: np.ndarray, scores: np.ndarray) -> RankedNuclei:
@@ -120,7 +127,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the rows there")
     args = parser.parse_args()
     register_all()
-    model = nucleus.load_model(args.model, views=1, expand=0.0)
+    model = nucleus.load_model(args.model, precision="float32", views=1, expand=0.0)
     images: dict[str, list[RankedNuclei]] = defaultdict(list)
     errors: list[np.ndarray] = []
     for entry in tqdm(DatasetCatalog.get(args.dataset), "images", disable=None):
@@ -136,7 +143,7 @@ def main() -> None:
         given = drawn_in(model, record, raw[0], which, boxes)
         extents = np.tile(boxes[:, 2:] - boxes[:, :2], 2)
         errors.append((np.abs(found.pred_boxes.tensor.numpy()[which] - boxes) / extents).ravel())
-        scored = weighed(truth, plain)
+        scored = perfectly_scored(model, record, truth)
         images["as it is"].append(ranked(truth, plain.label_image, plain.scores))
         images["boxes"].append(ranked(truth, given.label_image, given.scores))
         images["masks outside of their boxes"].append(ranked(truth, from_truth(truth, plain, regions), plain.scores))

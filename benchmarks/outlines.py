@@ -111,7 +111,7 @@ def main() -> None:
             rows.append({"case": f"{name}: half height outside the outline", "modality": modality,
                          "images": len(values), "quartiles": quartiles})  # fmt: skip
             print(json.dumps(rows[-1]), flush=True)
-    model = None if args.no_model else nucleus.load_model(args.model)
+    model = None if args.no_model else nucleus.load_model(args.model, precision="float32")
     for name in SETS[1:] if model else ():
         records = DatasetCatalog.get(name)
         scores = []

@@ -48,7 +48,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the rows there")
     args = parser.parse_args()
     register_all()
-    model = nucleus.load_model(args.model)
+    model = nucleus.load_model(args.model, precision="float32")
     scores, widths, modalities = [], [], []
     for record in tqdm(DatasetCatalog.get(args.dataset), "images", disable=None):
         decoded = decode(record)
