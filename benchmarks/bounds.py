@@ -101,15 +101,19 @@ def from_truth(truth: np.ndarray, plain: Prediction, boxes: np.ndarray | None) -
 
 
 @torch.inference_mode()
-def perfectly_scored(model: Model, record: dict[str, Any], truth: np.ndarray) -> Prediction:
-    """All detections, their scores those of the box branch times the largest IoU of their masks with a true nucleus."""
+def without_mask_scoring(model: Model, record: dict[str, Any]) -> Prediction:
+    """The detections with the scores of the box branch."""
     heads = model.network.roi_heads
     branch = getattr(heads, "mask_scoring", None)
     heads.mask_scoring = None
     raw = model.network.inference([record], do_postprocess=False)
     heads.mask_scoring = branch
-    found = model._prediction(postprocess(raw, [record], mask_margin=model.network.mask_margin)[0])
-    return Prediction(found.detections, found.detection_scores * largest_ious(truth, found.detections), 0.0)
+    return model._prediction(postprocess(raw, [record], mask_margin=model.network.mask_margin)[0])
+
+
+def weighed(truth: np.ndarray, plain: Prediction) -> Prediction:
+    """All detections with the largest IoU of their masks with a true nucleus as a factor of their scores."""
+    return Prediction(plain.detections, plain.detection_scores * largest_ious(truth, plain.detections), 0.0)
 
 
 def ranked(truth: np.ndarray, labels: np.ndarray, scores: np.ndarray) -> RankedNuclei:
@@ -143,7 +147,7 @@ def main() -> None:
         given = drawn_in(model, record, raw[0], which, boxes)
         extents = np.tile(boxes[:, 2:] - boxes[:, :2], 2)
         errors.append((np.abs(found.pred_boxes.tensor.numpy()[which] - boxes) / extents).ravel())
-        scored = perfectly_scored(model, record, truth)
+        scored = weighed(truth, without_mask_scoring(model, record))
         images["as it is"].append(ranked(truth, plain.label_image, plain.scores))
         images["boxes"].append(ranked(truth, given.label_image, given.scores))
         images["masks outside of their boxes"].append(ranked(truth, from_truth(truth, plain, regions), plain.scores))
