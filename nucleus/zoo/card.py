@@ -127,7 +127,7 @@ def image_panels(
 
 def _facts(model: ZooModel) -> list[str]:
     weights = model.weights
-    place = "in the package" if weights.url is None else f"fetched from {weights.url} when it is first used"
+    place = "nothing to fetch" if weights.url is None else f"fetched from {weights.url} when it is first used"
     size = f"{model.parameters / 1e6:.2f} M parameters, {weights.bytes / 1e6:.1f} MB ({weights.precision}), {place}"
     rows = {
         "size": size,

@@ -113,7 +113,7 @@ def _facts(model: ZooModel) -> list[str]:
     weights = model.weights
     lines = [
         f"  size       {weights.bytes / 1e6:.1f} MB, {model.parameters / 1e6:.1f} M parameters, "
-        + ("in the package" if weights.url is None else "fetched when it is first used")
+        + ("nothing to fetch" if weights.url is None else "fetched when it is first used")
     ]
     if model.tested_on:
         overall = model.scores[model.tested_on].groups[OVERALL]

@@ -44,7 +44,7 @@ def zoo(tmp_path, monkeypatch) -> Path:
 def test_list_and_one(zoo, capsys):
     assert run_command("zoo", []) == 0
     listed = capsys.readouterr().out
-    assert listed.startswith("tiny: Mask R-CNN on something\n  size       0.0 MB, 4.0 M parameters, in the package\n")
+    assert listed.startswith("tiny: Mask R-CNN on something\n  size       0.0 MB, 4.0 M parameters, nothing to fetch\n")
     assert "DSB score 0.500 (0.250 to 0.750) on bbbc038_test" in listed
     assert run_command("zoo", ["tiny"]) == 0
     shown = capsys.readouterr().out

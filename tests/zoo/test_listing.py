@@ -16,7 +16,7 @@ def test_the_list(add):
         scores={})  # fmt: skip
     assert list_models(read_models()).splitlines() == [
         "small: Mask R-CNN on something",
-        "  size       0.0 MB, 4.0 M parameters, in the package",
+        "  size       0.0 MB, 4.0 M parameters, nothing to fetch",
         "  scores     DSB score 0.500 (0.250 to 0.750) on bbbc038_test",
         "  threshold  0.55, chosen on bbbc038_val",
         "  licence    Apache-2.0; data: BBBC038, CC0-1.0",
