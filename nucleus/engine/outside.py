@@ -50,6 +50,8 @@ def _while_handed_over(error: BaseException) -> bool:
 
     A worker that is killed closes its connections before the system reports its death, so torch may not know yet.
     """
+    if not isinstance(error, (EOFError, ConnectionError, FileNotFoundError)):  # such as too many open files
+        return False
     modules = [frame.f_globals["__name__"] for frame, _ in traceback.walk_tb(error.__traceback__)]
     return "torch.utils.data.dataloader" in modules and modules[-1].startswith("multiprocessing.")
 

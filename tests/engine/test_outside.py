@@ -50,7 +50,9 @@ def test_a_worker_whose_death_is_not_yet_known():
     """Its connections are closed, its process is still there."""
     samples = BreaksOff()
     batches = iter(DataLoader(samples, num_workers=1))
+    deadline = time.monotonic() + 60
     while not samples.closed[0]:
+        assert time.monotonic() < deadline, "the worker did not come to its second sample"
         time.sleep(0.01)
     expected = "live as long as the run, found one that broke off while handing over a batch"
     with pytest.raises(InputError, match=expected), outside_errors("out"):
